@@ -1,0 +1,159 @@
+"""What a check is, and what it may ask of a served model.
+
+A check gets a `Model` and returns a `Measurement`.  It holds no threshold, opens no file but its own pinned data, and
+knows nothing of servers, stores or policies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pipeline.measurement import Better, DataSet, Measurement, MetricKind
+
+Message = Mapping[str, str]
+"""One turn of a conversation: `role` and `content`."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is generated.  Temperature 0 is greedy.  `stop` texts end the answer and are not part of it."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One generated answer, or why there is none.
+
+    `finish` is the server's reason (`stop`, `length`) or `error`; `error` then says what failed.  `seconds` counts from
+    the request's sending to its last byte.
+    """
+
+    text: str
+    finish: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """A continuation whose log-probability after `context` is wanted.  Both are plain text."""
+
+    context: str
+    continuation: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """The log-probability (natural log) of a continuation's tokens.
+
+    `greedy` is True when every token was the most likely one.  `way` says how it was had: `echo` or `named-tokens`.
+    """
+
+    logprob: float
+    greedy: bool
+    tokens: int
+    way: Literal["echo", "named-tokens"]
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class ChoiceRequest:
+    """A question answered by one token: which of `continuations` (each one token, such as ' A') follows `context`."""
+
+    context: str
+    continuations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StreamedToken:
+    """A piece of a streamed answer: its text, its number of tokens, and when it came (seconds, monotonic clock)."""
+
+    text: str
+    tokens: int
+    at: float
+
+
+class Model(Protocol):
+    """A served model.  Batches keep the server full; answers come in the order of the requests.
+
+    A failed request is an `Answer` or `Score` with `error` set, so that it is counted and kills nothing.  A server that
+    has died raises `pipeline.errors.ServingError`.
+    """
+
+    name: str
+    tokenizer: Path
+    """A directory with tokenizer.json, the verified checkpoint's own."""
+    context_length: int
+
+    def chat(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, *, concurrency: int | None = None
+    ) -> list[Answer]:
+        """One answer a conversation, through the model's chat template."""
+
+    def complete(self, prompts: Sequence[str], sampling: Sampling, *, concurrency: int | None = None) -> list[Answer]:
+        """One answer a prompt, without a chat template."""
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
+        """The log-probability of each continuation, by echo."""
+
+    def choose(self, requests: Sequence[ChoiceRequest]) -> list[tuple[Score, ...]]:
+        """The log-probability of each continuation of each question, by named tokens: one request a question."""
+
+    def render(self, conversation: Sequence[Message]) -> str:
+        """The conversation as the chat template writes it, ready for the assistant's turn.
+
+        Raises:
+            ServingError: the server cannot render it.
+        """
+
+    def stream(self, conversation: Sequence[Message], sampling: Sampling) -> AsyncIterator[StreamedToken]:
+        """One answer as it arrives.  Raises ServingError when the request fails or the stream is cut."""
+
+
+Progress = Callable[[int], None]
+"""Called with the number of items just finished."""
+
+
+@dataclass(frozen=True)
+class MetricDeclaration:
+    """A metric that a check promises, with how many items it will rest on: what a policy can ask for before any run."""
+
+    name: str
+    kind: MetricKind
+    unit: str
+    better: Better
+    items: int
+    title: str
+    slices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check: what it is called, what it rests on, what it promises, and how it measures.
+
+    `name` is `SUITE/CHECK`.  `version` changes whenever a measured value could.  `units` is the expected number of
+    requests, for the estimate of the time left.  `needs` lists server abilities beyond plain generation.
+    """
+
+    name: str
+    version: str
+    title: str
+    data: tuple[DataSet, ...]
+    metrics: tuple[MetricDeclaration, ...]
+    units: int
+    measure: Callable[[Model, int, Progress], Measurement]
+    """measure(model, seed, progress) -> Measurement"""
+    needs: frozenset[Literal["echo", "named-tokens"]] = frozenset()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Everything else that decides a measured value; part of the evidence and of its cache key."""

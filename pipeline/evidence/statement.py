@@ -1,0 +1,66 @@
+"""Evidence: in-toto statements about one checkpoint, whose signatures were checked when they were read.
+
+Three kinds of statement exist: a verification (of the signature), an inspection (of the files) and a measurement (one a
+check).  The gate, the card and the audit see only values of this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pipeline.digests import Digest
+from pipeline.measurement import DataSet, Metric
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+VERIFICATION_TYPE = "urn:airlock:verification:v1"
+INSPECTION_TYPE = "urn:airlock:inspection:v1"
+MEASUREMENT_TYPE = "urn:airlock:measurement:v1"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One signed statement as read back: `digest` is that of the envelope's bytes, `subject` that of the checkpoint."""
+
+    digest: Digest
+    predicate_type: str
+    subject: Digest
+    subject_name: str
+    predicate: Mapping[str, Any]
+    signed_by: Digest
+
+
+@dataclass(frozen=True)
+class MeasurementEvidence:
+    """A measurement statement, parsed.  `serving_digest` and `environment_digest` bind how and where it was taken."""
+
+    statement: Statement
+    check: str
+    version: str
+    metrics: tuple[Metric, ...]
+    data: tuple[DataSet, ...]
+    serving: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    samples: Digest
+    sample_count: int
+    seed: int
+    started: datetime
+    finished: datetime
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is known of one checkpoint, from signed statements only."""
+
+    subject: Digest
+    verification: Statement | None
+    inspection: Statement | None
+    measurements: tuple[MeasurementEvidence, ...]
+
+    @property
+    def digests(self) -> tuple[Digest, ...]:
+        """The digests of every statement, sorted: what a decision is bound to."""
+        first = [s.digest for s in (self.verification, self.inspection) if s is not None]
+        return tuple(sorted([*first, *(m.statement.digest for m in self.measurements)]))

@@ -1,0 +1,98 @@
+"""What a check returns: samples and metrics.  Values only; a check measures and never judges.
+
+A metric carries one value an item, with its cluster and slices, so that an interval can be recomputed at any
+confidence.
+Its full name in policies is `SUITE/CHECK/METRIC`, such as `safety/harmful_requests/unsafe_compliance_rate`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pipeline.digests import Digest
+
+MetricKind = Literal["rate", "mean",
+"quantile"] """`rate`: every value is 0 or 1, the metric is their mean.  `mean`: the mean of real values.  `quantile`: a quantile."""
+
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One item as asked and answered.
+
+    `valid` is False for an answer that cannot count: empty, truncated, refused by the server.  `sensitive` text is
+    redacted in pages and cards.  `detail` holds what else the grade rests on: log-probabilities, timing, tokens.
+    """
+
+    id: str
+    prompt: str
+    response: str
+    outcome: str
+    valid: bool = True
+    sensitive: bool = False
+    seed: int | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured quantity, item by item.
+
+    `items`, `values` and, where given, `clusters` and each slice's labels run in parallel; invalid items are left out
+    of them and counted in `invalid`.  `quantile` is set for that kind alone.  `chance` is the value of a guesser.
+
+    Raises:
+        ValueError: lengths differ, an item repeats, a value is not finite, a rate has a value besides 0 and 1.
+    """
+
+    name: str
+    kind: MetricKind
+    unit: str
+    better: Better
+    items: tuple[str, ...]
+    values: tuple[float, ...]
+    invalid: int = 0
+    clusters: tuple[str, ...] | None = None
+    slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    quantile: float | None = None
+    chance: float | None = None
+
+    def __post_init__(self) -> None:
+        columns = [self.values, *([self.clusters] if self.clusters is not None else []), *self.slices.values()]
+        if any(len(column) != len(self.items) for column in columns):
+            raise ValueError(f"{self.name}: columns of different lengths")
+        if len(set(self.items)) != len(self.items):
+            raise ValueError(f"{self.name}: an item appears twice")
+        if not all(math.isfinite(value) for value in self.values):
+            raise ValueError(f"{self.name}: a value is not finite")
+        if self.kind == "rate" and not all(value in (0, 1) for value in self.values):
+            raise ValueError(f"{self.name}: a rate has a value other than 0 and 1")
+        if (self.kind == "quantile") != (self.quantile is not None):
+            raise ValueError(f"{self.name}: 'quantile' belongs to metrics of that kind, and to them alone")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """The data a check used: name, version, number of items and the digest of its bytes."""
+
+    name: str
+    version: str
+    items: int
+    digest: Digest
+    licence: str
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One finished check on one served checkpoint.  `check` is `SUITE/CHECK`."""
+
+    check: str
+    version: str
+    data: tuple[DataSet, ...]
+    metrics: tuple[Metric, ...]
+    samples: tuple[Sample, ...]
+    seed: int

@@ -1,0 +1,174 @@
+"""`airlock.toml` -> Site: what this organisation trusts and has.  Paths are absolute after loading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field, model_validator
+
+from pipeline.documents import Document, load_toml
+from pipeline.errors import RequestError
+from pipeline.release import Name
+
+Role = Name
+
+
+class StoreSettings(Document):
+    """Where verified checkpoints, evidence and the audit log live."""
+
+    path: Path = Path("var/store")
+
+
+class DataSettings(Document):
+    """Where benchmark data lies."""
+
+    roots: tuple[Path, ...] = ()
+
+
+class RegistrySettings(Document):
+    """The internal registry: `layout:DIR` for an OCI layout on disk, `oci://HOST/NAME` for a server."""
+
+    url: str = "layout:var/registry"
+    stages: Annotated[tuple[Name, ...], Field(min_length=1)] = ("candidate", "staging", "production", "retired")
+
+
+class LauncherSettings(Document):
+    """How measurement jobs are started."""
+
+    kind: Literal["local", "slurm", "ray"] = "local"
+
+
+class ServingSettings(Document):
+    """How the model server is run.  `listen` is `unix` (a socket in a private directory) or `tcp` (loopback)."""
+
+    listen: Literal["unix", "tcp"] = "unix"
+    port: Annotated[int, Field(gt=0, lt=65536)] | None = None
+    start_timeout_seconds: Annotated[float, Field(gt=0)] = 1800.0
+
+
+class Accelerator(Document):
+    """One kind of accelerator that the site has.  `memory_gb` is 10^9 bytes a device."""
+
+    name: str
+    memory_gb: Annotated[float, Field(gt=0)]
+    per_node: Annotated[int, Field(gt=0)] = 1
+    nodes: Annotated[int, Field(gt=0)] = 1
+
+
+class KeySigner(Document):
+    """A signer known by one public key.  `allow_ignored` lists the paths that the signer may leave unsigned."""
+
+    method: Literal["key"]
+    public_key: Path
+    allow_ignored: tuple[str, ...] = ()
+
+
+class CertificateSigner(Document):
+    """A signer known by a certificate chain to `roots` and an exact subject alternative name."""
+
+    method: Literal["certificate"]
+    roots: Annotated[tuple[Path, ...], Field(min_length=1)]
+    identity: str
+    extended_key_usage: tuple[str, ...] = ("code_signing",)
+    allow_ignored: tuple[str, ...] = ()
+
+
+class KeylessSigner(Document):
+    """A signer known by an identity that a Sigstore instance vouches for; the trust file is pinned by its digest."""
+
+    method: Literal["keyless"]
+    trust_config: Path
+    trust_config_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    identity: str
+    issuer: str
+    allow_ignored: tuple[str, ...] = ()
+
+
+Signer = Annotated[KeySigner | CertificateSigner | KeylessSigner, Field(discriminator="method")]
+
+
+class PipelineSettings(Document):
+    """The pipeline's own signing key: evidence, decisions, promotions and the log are signed with it."""
+
+    key: Path
+
+
+class Person(Document):
+    """Someone who may approve, and in which roles."""
+
+    public_key: Path
+    roles: Annotated[tuple[Role, ...], Field(min_length=1)]
+
+
+class SiteFile(Document):
+    """The schema of airlock.toml."""
+
+    store: StoreSettings = StoreSettings()
+    data: DataSettings = DataSettings()
+    registry: RegistrySettings = RegistrySettings()
+    launcher: LauncherSettings = LauncherSettings()
+    serving: ServingSettings = ServingSettings()
+    accelerators: tuple[Accelerator, ...] = ()
+    signers: dict[Name, Signer] = Field(default_factory=dict)
+    pipeline: PipelineSettings
+    people: dict[Name, Person] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _port_needs_tcp(self) -> SiteFile:
+        if self.serving.port is not None and self.serving.listen != "tcp":
+            raise ValueError("serving.port needs serving.listen = 'tcp'")
+        return self
+
+
+class Site(SiteFile):
+    """airlock.toml as loaded: `path` is the file, and every path in it is absolute."""
+
+    path: Path
+
+    def signer(self, name: str) -> KeySigner | CertificateSigner | KeylessSigner:
+        """The signer called `name`.
+
+        Raises:
+            RequestError: the site trusts no such signer.
+        """
+        if name not in self.signers:
+            raise RequestError(
+                f"signer '{name}' is unknown",
+                why=f"{self.path} has no [signers.{name}]; it knows: {', '.join(sorted(self.signers)) or 'none'}.",
+                remedy="Name a signer of the site, or have the site's owner add this one after checking its key.",
+            )
+        return self.signers[name]
+
+
+def load_site(path: Path) -> Site:
+    """Read `airlock.toml`; relative paths in it are relative to its directory.
+
+    Raises:
+        RequestError: it cannot be read.
+        FileFormatError: it is malformed.
+    """
+    file = load_toml(SiteFile, path)
+    absolute = _absolute(file, path.absolute().parent)
+    return Site(path=path.absolute(), **{name: getattr(absolute, name) for name in SiteFile.model_fields})
+
+
+_DocumentT = TypeVar("_DocumentT", bound=Document)
+
+
+def _absolute(document: _DocumentT, base: Path) -> _DocumentT:
+    """`document` with every path in it, at any depth, made absolute against `base`."""
+    changed = {name: _absolute_value(getattr(document, name), base) for name in type(document).model_fields}
+    return document.model_copy(update=changed)
+
+
+def _absolute_value(value: object, base: Path) -> object:
+    if isinstance(value, Path):
+        return base / value
+    if isinstance(value, Document):
+        return _absolute(value, base)
+    if isinstance(value, tuple):
+        return tuple(_absolute_value(item, base) for item in value)
+    if isinstance(value, dict):
+        return {key: _absolute_value(item, base) for key, item in value.items()}
+    return value
