@@ -14,8 +14,7 @@ from typing import Any, Literal
 
 from pipeline.digests import Digest
 
-MetricKind = Literal["rate", "mean",
-"quantile"] """`rate`: every value is 0 or 1, the metric is their mean.  `mean`: the mean of real values.  `quantile`: a quantile."""
+"""`rate`: every value is 0 or 1, the metric is their mean.  `mean`: the mean of real values.  `quantile`: one of them."""
 
 Better = Literal["higher", "lower", "neither"]
 
