@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 from pipeline.digests import Digest
 
-"""`rate`: every value is 0 or 1, the metric is their mean.  `mean`: the mean of real values.  `quantile`: one of them."""
+MetricKind = Literal["rate", "mean", "quantile"]
+"""`rate`: every value is 0 or 1, and the metric is their mean.  `mean`: the mean of real values.  `quantile`: one of
+their quantiles."""
 
 Better = Literal["higher", "lower", "neither"]
 
