@@ -1,7 +1,7 @@
 """What a command prints, and its exit code.
 
-Results go to stdout (one JSON document under --json, text otherwise), prose to stderr.  Names, model output and messages
-can come from a hostile checkpoint, so control characters never reach the terminal.
+Results go to stdout (one JSON document under --json, text otherwise), prose to stderr.  Names, model output and
+messages can come from a hostile checkpoint, so control characters never reach the terminal.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Output:
     def result(self, document: Mapping[str, Any], text: str) -> None:
         """Print the command's result: `document` under --json, else `text`."""
         if self.json:
-            print(json.dumps(document, ensure_ascii=True, indent=2, default=str), file=self.stdout)  # noqa: T201
+            print(json.dumps(document, ensure_ascii=True, indent=2, default=str), file=self.stdout)
         else:
-            print(printable(text), file=self.stdout)  # noqa: T201
+            print(printable(text), file=self.stdout)
         self.stdout.flush()
 
     def say(self, line: str) -> None:
         """Print a line of prose for whoever watches."""
-        print(printable(line), file=self.stderr, flush=True)  # noqa: T201
+        print(printable(line), file=self.stderr, flush=True)
 
 
 def standard_output(*, json: bool) -> Output:
