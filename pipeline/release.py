@@ -42,6 +42,7 @@ class Claims(Document):
     context_length: Annotated[int, Field(gt=0)] | None = None
     licence: str | None = None
     languages: tuple[str, ...] = ()
+    base_model: str | None = None
     speculative: SpeculativeClaim | None = None
 
 

@@ -32,6 +32,7 @@ class RuleResult:
 
     `reason` and `remedy` are sentences for a compliance officer; `limit` is the demand in words, such as 'at most
     0.02'.
+    `minimum` and `maximum` are the same demand as numbers in the metric's unit, where it is a fixed limit.
     `more_samples` says how many more items would settle an inconclusive rule, where that can be computed.
     """
 
@@ -46,6 +47,8 @@ class RuleResult:
     remedy: str
     evidence: Digest | None
     more_samples: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
 
 
 @dataclass(frozen=True)
