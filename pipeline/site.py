@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from pipeline.documents import Document, load_toml
 from pipeline.errors import RequestError
 from pipeline.release import Name
+
+if TYPE_CHECKING:
+    from pipeline.keys import VerifyingKey
 
 Role = Name
 
@@ -89,15 +92,20 @@ Signer = Annotated[KeySigner | CertificateSigner | KeylessSigner, Field(discrimi
 
 
 class PipelineSettings(Document):
-    """The pipeline's own signing key: evidence, decisions, promotions and the log are signed with it."""
+    """The pipeline's own signing key: evidence, decisions, promotions and the log are signed with it.
+
+    `public_keys` are further keys whose signatures count when records are read: keys that were replaced since.
+    """
 
     key: Path
+    public_keys: tuple[Path, ...] = ()
 
 
 class Person(Document):
-    """Someone who may approve, and in which roles."""
+    """Someone who may approve, and in which roles.  With any of their keys, it is the same one person."""
 
     public_key: Path
+    further_keys: tuple[Path, ...] = ()
     roles: Annotated[tuple[Role, ...], Field(min_length=1)]
 
 
@@ -139,6 +147,25 @@ class Site(SiteFile):
                 remedy="Name a signer of the site, or have the site's owner add this one after checking its key.",
             )
         return self.signers[name]
+
+    def pipeline_keys(self) -> tuple[VerifyingKey, ...]:
+        """The keys whose signatures on evidence, decisions, promotions and the log count; each once.
+
+        Where the private key is absent (an auditor's laptop), its public half is read from beside it, with suffix .pub.
+
+        Raises:
+            KeyFileError: one of them cannot be read.
+        """
+        from pipeline.keys import load_signing_key, load_verifying_key
+
+        private = self.pipeline.key
+        own = (
+            load_signing_key(private).verifying_key
+            if private.exists()
+            else load_verifying_key(private.with_suffix(".pub"))
+        )
+        keys = [own, *(load_verifying_key(path) for path in self.pipeline.public_keys)]
+        return tuple({key.digest: key for key in keys}.values())
 
 
 def load_site(path: Path) -> Site:
