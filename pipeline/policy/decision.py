@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Literal
 
-from pipeline.digests import Digest
+from pydantic import TypeAdapter
+
+from pipeline.digests import Digest, canonical_json
+from pipeline.errors import EvidenceError
 
 Outcome = Literal["pass", "fail", "inconclusive", "missing", "stale", "waived"]
 Verdict = Literal["GO", "NO-GO", "INCONCLUSIVE"]
@@ -74,3 +80,55 @@ class Decision:
     results: tuple[RuleResult, ...]
     approvals: tuple[ApprovalRequirement, ...]
     decided: datetime
+
+
+DECISION_TYPE = "urn:airlock:decision:v1"
+
+
+def decision_to_json(decision: Decision) -> bytes:
+    """The decision as canonical JSON: equal decisions give equal bytes.
+
+    An unbounded end of an interval, for which JSON has no number, is written as null.
+    """
+    document = dataclasses.asdict(decision)
+    document["decided"] = decision.decided.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    for result in document["results"]:
+        if result["measured"] is not None:
+            result["measured"] = {name: _finite(value) for name, value in result["measured"].items()}
+    return canonical_json(document)
+
+
+def decision_from_json(data: bytes) -> Decision:
+    """The decision that `decision_to_json` wrote.
+
+    Raises:
+        EvidenceError: the bytes are not what it writes.
+    """
+    try:
+        document = json.loads(data)
+        decision = _DECISION.validate_python(_with_infinities(document))
+        if decision_to_json(decision) != data:
+            raise ValueError("it has other keys, or spells a value in another way")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise EvidenceError(
+            "a stored decision cannot be read",
+            why=f"It is not what Airlock writes ({' '.join(str(error).split()):.300}).",
+            remedy="Restore the original, or gate again: the evidence is kept.",
+        ) from error
+    return decision
+
+
+_DECISION = TypeAdapter(Decision)
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and math.isinf(value) else value
+
+
+def _with_infinities(document: dict[str, Any]) -> dict[str, Any]:
+    for result in document["results"]:
+        measured = result["measured"]
+        if measured is not None:
+            measured["low"] = -math.inf if measured["low"] is None else measured["low"]
+            measured["high"] = math.inf if measured["high"] is None else measured["high"]
+    return document

@@ -1,0 +1,274 @@
+"""Measurements as predicates of in-toto statements, and back; samples as compressed JSON Lines."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.digests import Digest, digest_of, hex_of, parse_digest
+from pipeline.errors import EvidenceError, FileFormatError
+from pipeline.evidence.statement import MeasurementEvidence, Statement
+from pipeline.measurement import DataSet, Measurement, Metric, Sample
+
+_SAMPLE_LIMIT = 64 * 1024 * 1024  # bytes of one JSON line
+
+
+def cache_key(
+    *,
+    check: str,
+    version: str,
+    data: Sequence[DataSet],
+    settings: Mapping[str, Any],
+    subject: Digest,
+    serving: Digest,
+    packages: Digest,
+    seed: int,
+) -> Digest:
+    """What a measurement depends on, as one digest: equal keys mean that measuring again could tell nothing new."""
+    return digest_of(
+        {
+            "check": check,
+            "version": version,
+            "data": [_data_set(entry) for entry in data],
+            "settings": dict(settings),
+            "subject": subject,
+            "serving": serving,
+            "packages": packages,
+            "seed": seed,
+        }
+    )
+
+
+def statement_payload(
+    statement_type: str, predicate_type: str, subject: Digest, name: str, predicate: object
+) -> object:
+    """The in-toto Statement v1, ready for canonical JSON."""
+    return {
+        "_type": statement_type,
+        "subject": [{"name": name, "digest": {"sha256": hex_of(subject)}}],
+        "predicateType": predicate_type,
+        "predicate": predicate,
+    }
+
+
+def measurement_predicate(
+    measurement: Measurement,
+    *,
+    serving: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    started: datetime,
+    finished: datetime,
+    samples: Digest,
+    key: Digest | None,
+) -> dict[str, Any]:
+    """The predicate of a measurement: metrics column by column, samples by reference."""
+    return {
+        "check": measurement.check,
+        "version": measurement.version,
+        "seed": measurement.seed,
+        "data": [_data_set(entry) for entry in measurement.data],
+        "metrics": [_metric(metric) for metric in measurement.metrics],
+        "serving": dict(serving),
+        "environment": dict(environment),
+        "samples": {"digest": samples, "count": len(measurement.samples)},
+        "started": timestamp(started),
+        "finished": timestamp(finished),
+        "cacheKey": key,
+    }
+
+
+def parse_measurement(statement: Statement) -> MeasurementEvidence:
+    """The measurement in a statement of that type.
+
+    Raises:
+        EvidenceError: the predicate is not what `measurement_predicate` writes.
+    """
+    predicate = statement.predicate
+    try:
+        return MeasurementEvidence(
+            statement=statement,
+            check=_text(predicate["check"]),
+            version=_text(predicate["version"]),
+            metrics=tuple(_parse_metric(entry) for entry in predicate["metrics"]),
+            data=tuple(_parse_data_set(entry) for entry in predicate["data"]),
+            serving=dict(predicate["serving"]),
+            environment=dict(predicate["environment"]),
+            samples=parse_digest(predicate["samples"]["digest"]),
+            sample_count=_count(predicate["samples"]["count"]),
+            seed=int(predicate["seed"]),
+            started=parse_timestamp(predicate["started"]),
+            finished=parse_timestamp(predicate["finished"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, FileFormatError) as error:
+        raise EvidenceError(
+            f"the measurement {statement.digest} cannot be read",
+            why=f"Its predicate is malformed ({error!r:.200}).",
+            remedy="Measure again with this version of Airlock, and find out what wrote the old statement.",
+            subject=statement.subject,
+        ) from error
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds.  Raises ValueError for a time without a zone, which could mean anything."""
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """The moment that `timestamp` wrote.  Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("a time without a zone")
+    return moment.astimezone(UTC)
+
+
+def pack_samples(samples: Sequence[Sample]) -> bytes:
+    """The samples as gzip-compressed JSON Lines; the same samples give the same bytes.
+
+    Raises:
+        FileFormatError: a sample's detail holds something that is not JSON, or a number that is not finite.
+    """
+    buffer = io.BytesIO()
+    with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=6, mtime=0) as file:
+        for sample in samples:
+            file.write(_sample_line(sample))
+    return buffer.getvalue()
+
+
+def unpack_samples(data: bytes) -> Iterator[Sample]:
+    """The samples that `pack_samples` wrote, one at a time.
+
+    Raises:
+        EvidenceError: the bytes are not what it writes.
+    """
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data), mode="rb") as file:
+            while line := file.readline(_SAMPLE_LIMIT):
+                yield Sample(**json.loads(line))
+    except (OSError, EOFError, zlib.error, ValueError, TypeError, RecursionError) as error:
+        raise EvidenceError(
+            "stored samples cannot be read",
+            why=f"They are not the compressed JSON Lines that Airlock writes ({error}).",
+            remedy="Measure again with this version of Airlock.",
+        ) from error
+
+
+def reconcile(measurement: Measurement) -> None:
+    """Check that answers and figures belong together: one sample an item, and no figure without its sample.
+
+    A check that asks about one item several times numbers its samples `ITEM#1`, `ITEM#2`; a metric's items may be
+    finer than samples in the same way.
+
+    Raises:
+        EvidenceError: there are no samples, an id repeats, a metric names an item without a sample, or more items are
+            counted (invalid ones included) than were asked.
+    """
+    ids = [sample.id for sample in measurement.samples]
+    if not ids:
+        raise _unreconciled(measurement, "it has no samples")
+    if len(set(ids)) != len(ids):
+        raise _unreconciled(measurement, "an item has two samples of the same id")
+    asked = {_item(id_) for id_ in ids}
+    for metric in measurement.metrics:
+        strangers = {_item(item) for item in metric.items} - asked
+        if strangers:
+            raise _unreconciled(measurement, f"{metric.name} counts '{min(strangers)}', for which there is no sample")
+        if metric.invalid < 0 or metric.invalid > len(ids):
+            raise _unreconciled(measurement, f"{metric.name} counts {metric.invalid} invalid of {len(ids)} samples")
+
+
+def _unreconciled(measurement: Measurement, problem: str) -> EvidenceError:
+    return EvidenceError(
+        f"the measurement {measurement.check} does not add up",
+        why=f"One sample an item is required, but {problem}.",
+        remedy="Nothing was recorded. Run the check again; if it happens again, the check itself is at fault.",
+    )
+
+
+def _item(id_: str) -> str:
+    return id_.partition("#")[0]
+
+
+def _sample_line(sample: Sample) -> bytes:
+    fields = {name: getattr(sample, name) for name in Sample.__dataclass_fields__}
+    try:
+        text = json.dumps({**fields, "detail": dict(sample.detail)}, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise FileFormatError(
+            f"sample '{sample.id}' cannot be recorded",
+            why=f"Its detail is not JSON ({error}).",
+            remedy="Record finite numbers, text, lists and mappings only.",
+        ) from error
+    return text.encode() + b"\n"
+
+
+def _data_set(data: DataSet) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "version": data.version,
+        "items": data.items,
+        "digest": data.digest,
+        "licence": data.licence,
+    }
+
+
+def _parse_data_set(value: Mapping[str, Any]) -> DataSet:
+    return DataSet(
+        name=_text(value["name"]),
+        version=_text(value["version"]),
+        items=_count(value["items"]),
+        digest=parse_digest(value["digest"]),
+        licence=_text(value["licence"]),
+    )
+
+
+def _metric(metric: Metric) -> dict[str, Any]:
+    return {
+        "name": metric.name,
+        "kind": metric.kind,
+        "unit": metric.unit,
+        "better": metric.better,
+        "items": list(metric.items),
+        "values": list(metric.values),
+        "invalid": metric.invalid,
+        "clusters": None if metric.clusters is None else list(metric.clusters),
+        "slices": {name: list(labels) for name, labels in metric.slices.items()},
+        "quantile": metric.quantile,
+        "chance": metric.chance,
+    }
+
+
+def _parse_metric(value: Mapping[str, Any]) -> Metric:
+    if value["kind"] not in ("rate", "mean", "quantile") or value["better"] not in ("higher", "lower", "neither"):
+        raise ValueError("unknown kind of metric")
+    return Metric(
+        name=_text(value["name"]),
+        kind=value["kind"],
+        unit=_text(value["unit"]),
+        better=value["better"],
+        items=tuple(value["items"]),
+        values=tuple(value["values"]),
+        invalid=_count(value["invalid"]),
+        clusters=None if value["clusters"] is None else tuple(value["clusters"]),
+        slices={name: tuple(labels) for name, labels in value["slices"].items()},
+        quantile=value["quantile"],
+        chance=value["chance"],
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("text expected")
+    return value
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("a count expected")
+    return value

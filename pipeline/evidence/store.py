@@ -1,0 +1,304 @@
+"""The evidence of a site: signed statements, samples and decisions, content-addressed on disk.
+
+    ROOT/blobs/AB/ABCD...      every envelope and every sample file, named by its SHA-256
+    ROOT/subjects/HEX.json     which statements are about a checkpoint, in the order they were recorded
+    ROOT/measured/HEX          which statement answers a cache key
+
+The last two are an index: they say where to look and are believed in nothing.  Whatever is read through them has its
+digest recomputed, its signature checked and its subject compared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.digests import Digest, canonical_json, hex_of, parse_digest, sha256
+from pipeline.errors import EvidenceError, FileFormatError
+from pipeline.evidence.blobs import Blobs
+from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, open_envelope, seal
+from pipeline.evidence.records import (
+    cache_key,
+    measurement_predicate,
+    pack_samples,
+    parse_measurement,
+    reconcile,
+    statement_payload,
+    unpack_samples,
+)
+from pipeline.evidence.statement import (
+    INSPECTION_TYPE,
+    MEASUREMENT_TYPE,
+    STATEMENT_TYPE,
+    VERIFICATION_TYPE,
+    Evidence,
+    MeasurementEvidence,
+    Statement,
+)
+from pipeline.files import read_bounded, storage_errors, write_atomic
+from pipeline.keys import SigningKey, VerifyingKey
+from pipeline.measurement import Measurement, Sample
+from pipeline.policy.decision import DECISION_TYPE, Decision, decision_from_json, decision_to_json
+
+__all__ = ["EvidenceStore", "cache_key"]
+
+
+class EvidenceStore:
+    """Evidence under `root`, signed by keys of `trusted`.
+
+    Every statement that leaves the store was signed by one of those keys over exactly the bytes on disk.
+    """
+
+    def __init__(self, root: Path, trusted: Sequence[VerifyingKey]) -> None:
+        self._root = root
+        self._trusted = tuple(trusted)
+        self._blobs = Blobs(root / "blobs")
+
+    def put_blob(self, data: bytes) -> Digest:
+        """Store `data` and return its digest.  Raises EvidenceError (edited on disk) or StorageError."""
+        return self._blobs.put(data)
+
+    def blob(self, digest: Digest) -> bytes:
+        """The bytes of `digest`, re-hashed.  Raises EvidenceError (missing, edited) or StorageError."""
+        return self._blobs.get(digest)
+
+    def record_verification(
+        self, subject: Digest, name: str, predicate: Mapping[str, Any], key: SigningKey
+    ) -> Statement:
+        """Record that the checkpoint's signature was checked, and how that ended.  See `record`."""
+        return self.record(VERIFICATION_TYPE, subject, name, predicate, key)
+
+    def record_inspection(self, subject: Digest, name: str, predicate: Mapping[str, Any], key: SigningKey) -> Statement:
+        """Record what inspection found in the checkpoint's files.  See `record`."""
+        return self.record(INSPECTION_TYPE, subject, name, predicate, key)
+
+    def record_measurement(
+        self,
+        subject: Digest,
+        name: str,
+        measurement: Measurement,
+        *,
+        serving: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        started: datetime,
+        finished: datetime,
+        key: SigningKey,
+        cached_as: Digest | None = None,
+    ) -> MeasurementEvidence:
+        """Record a finished check with its samples; `cached_as` is the `cache_key` under which it is found again.
+
+        Raises:
+            EvidenceError: figures and samples do not belong together (`pipeline.evidence.records.reconcile`).
+            FileFormatError: something in it is not JSON.
+            StorageError: the disk failed; the measurement is then not recorded.
+        """
+        reconcile(measurement)
+        predicate = measurement_predicate(
+            measurement,
+            serving=serving,
+            environment=environment,
+            started=started,
+            finished=finished,
+            samples=self.put_blob(pack_samples(measurement.samples)),
+            key=cached_as,
+        )
+        recorded = parse_measurement(self.record(MEASUREMENT_TYPE, subject, name, predicate, key))
+        if cached_as is not None:
+            write_atomic(self._measured(cached_as), recorded.statement.digest.encode())
+        return recorded
+
+    def find_measurement(self, key: Digest) -> MeasurementEvidence | None:
+        """The finished measurement with this `cache_key`, or None when there is none.
+
+        Raises:
+            EvidenceError: there is one, but it or its samples were edited, are missing, unsigned, or of another key.
+        """
+        path = self._measured(key)
+        if not path.exists():
+            return None
+        digest = _indexed_digest(read_bounded(path), path)
+        found = self.measurement(digest)
+        if found.statement.predicate.get("cacheKey") != key:
+            raise EvidenceError(
+                f"the measurement {digest} answers another question",
+                why=f"{path} names it, but it was recorded for another checkpoint, check, data or configuration.",
+                remedy=f"Find out who changed {path}; remove it to measure anew.",
+            )
+        self.blob(found.samples)
+        return found
+
+    def record(
+        self, predicate_type: str, subject: Digest, name: str, predicate: Mapping[str, Any], key: SigningKey
+    ) -> Statement:
+        """Sign and store one in-toto statement; recording the same again returns what is there.
+
+        Raises:
+            FileFormatError: the predicate is not JSON.
+            EvidenceError: `key` is not among those that the store trusts, or the stored statement was edited.
+            StorageError: the disk failed; nothing is then recorded.
+        """
+        payload = canonical_json(statement_payload(STATEMENT_TYPE, predicate_type, subject, name, predicate))
+        with self._index(subject) as index:
+            digest = index.get(sha256(payload))
+            if digest is None:
+                envelope = seal(payload, IN_TOTO_PAYLOAD, [key])
+                open_envelope(envelope, IN_TOTO_PAYLOAD, self._trusted)  # never store what could not be read back
+                digest = index[sha256(payload)] = self.put_blob(envelope)
+        return self.statement(digest)
+
+    def statement(self, digest: Digest) -> Statement:
+        """The statement whose envelope has this digest, its signature checked.
+
+        Raises:
+            EvidenceError: it is missing, edited, malformed, or no trusted key signed it.
+        """
+        opened = open_envelope(self.blob(digest), IN_TOTO_PAYLOAD, self._trusted)
+        return _parse_statement(digest, opened.payload, opened.signers[0])
+
+    def measurement(self, digest: Digest) -> MeasurementEvidence:
+        """The measurement statement with this digest.  Raises EvidenceError, also for a statement of another kind."""
+        statement = self.statement(digest)
+        if statement.predicate_type != MEASUREMENT_TYPE:
+            raise _wrong(digest, f"it is a '{statement.predicate_type}', not a measurement")
+        return parse_measurement(statement)
+
+    def statements(self, subject: Digest) -> Iterator[Statement]:
+        """Every recorded statement about `subject`, in the order of recording.  Raises EvidenceError."""
+        for digest in _read_index(self._subject(subject)).values():
+            yield self._about(subject, digest)
+
+    def evidence(self, subject: Digest, digests: Iterable[Digest] | None = None) -> Evidence:
+        """What is known of the checkpoint `subject`: from the statements named, or from all that are recorded.
+
+        Of several verifications or inspections the one named or recorded last counts.
+
+        Raises:
+            EvidenceError: a statement is missing, edited, unsigned or about another checkpoint.
+        """
+        named = (
+            self.statements(subject) if digests is None else (self._about(subject, d) for d in dict.fromkeys(digests))
+        )
+        verification: Statement | None = None
+        inspection: Statement | None = None
+        measurements: list[MeasurementEvidence] = []
+        for statement in named:
+            if statement.predicate_type == VERIFICATION_TYPE:
+                verification = statement
+            elif statement.predicate_type == INSPECTION_TYPE:
+                inspection = statement
+            elif statement.predicate_type == MEASUREMENT_TYPE:
+                measurements.append(parse_measurement(statement))
+        return Evidence(subject, verification, inspection, tuple(measurements))
+
+    def samples(self, digest: Digest) -> Iterator[Sample]:
+        """The samples in the blob `digest`, one at a time.  Raises EvidenceError."""
+        return unpack_samples(self.blob(digest))
+
+    def record_decision(self, decision: Decision, key: SigningKey) -> Digest:
+        """Sign and store the gate's decision; returns the digest of its envelope.  Raises as `record`."""
+        document = json.loads(decision_to_json(decision))
+        return self.record(DECISION_TYPE, decision.subject, decision.candidate, document, key).digest
+
+    def decision(self, digest: Digest) -> Decision:
+        """The decision whose envelope has this digest.
+
+        Raises:
+            EvidenceError: it is missing, edited, unsigned, malformed, or is about another checkpoint than it says.
+        """
+        statement = self.statement(digest)
+        if statement.predicate_type != DECISION_TYPE:
+            raise _wrong(digest, f"it is a '{statement.predicate_type}', not a decision")
+        decision = decision_from_json(canonical_json(statement.predicate))
+        if decision.subject != statement.subject:
+            raise _wrong(digest, "it decides on another checkpoint than the one it is about")
+        return decision
+
+    def _about(self, subject: Digest, digest: Digest) -> Statement:
+        statement = self.statement(digest)
+        if statement.subject != subject:
+            raise _wrong(digest, f"it is about {statement.subject}, not about {subject}")
+        return statement
+
+    def _measured(self, key: Digest) -> Path:
+        return self._root / "measured" / hex_of(parse_digest(key))
+
+    def _subject(self, subject: Digest) -> Path:
+        return self._root / "subjects" / f"{hex_of(parse_digest(subject))}.json"
+
+    @contextlib.contextmanager
+    def _index(self, subject: Digest) -> Iterator[dict[Digest, Digest]]:
+        """Payload digest -> envelope digest of the statements about `subject`; what is added is written at the end."""
+        path = self._subject(subject)
+        with _lock(path.parent):
+            index = _read_index(path)
+            before = len(index)
+            yield index
+            if len(index) != before:
+                write_atomic(path, canonical_json([[payload, envelope] for payload, envelope in index.items()]))
+
+
+@contextlib.contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    """Keep other processes from changing the index in `directory` meanwhile."""
+    with storage_errors(f"cannot write in {directory}"):
+        directory.mkdir(parents=True, exist_ok=True)
+        file = (directory / ".lock").open("a")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _read_index(path: Path) -> dict[Digest, Digest]:
+    if not path.exists():
+        return {}
+    data = read_bounded(path)
+    try:
+        return {parse_digest(payload): parse_digest(envelope) for payload, envelope in json.loads(data)}
+    except (ValueError, TypeError, FileFormatError) as error:
+        raise _broken_index(path) from error
+
+
+def _indexed_digest(data: bytes, path: Path) -> Digest:
+    try:
+        return parse_digest(data.decode())
+    except (UnicodeDecodeError, FileFormatError) as error:
+        raise _broken_index(path) from error
+
+
+def _broken_index(path: Path) -> EvidenceError:
+    return EvidenceError(
+        f"the index of evidence {path} was edited",
+        why="It is not what Airlock writes.",
+        remedy="Find out who changed it, then restore it from a backup; the evidence itself is kept by digest.",
+    )
+
+
+def _parse_statement(digest: Digest, payload: bytes, signer: Digest) -> Statement:
+    try:
+        value = json.loads(payload)
+        (subject,) = value["subject"]
+        if value["_type"] != STATEMENT_TYPE or not isinstance(value["predicate"], dict):
+            raise ValueError("not an in-toto Statement v1 with a predicate")
+        return Statement(
+            digest=digest,
+            predicate_type=str(value["predicateType"]),
+            subject=parse_digest(f"sha256:{subject['digest']['sha256']}"),
+            subject_name=str(subject["name"]),
+            predicate=value["predicate"],
+            signed_by=signer,
+        )
+    except (ValueError, KeyError, TypeError, RecursionError, FileFormatError) as error:
+        raise _wrong(digest, f"it is no in-toto statement about one checkpoint ({error!r:.200})") from error
+
+
+def _wrong(digest: Digest, problem: str) -> EvidenceError:
+    return EvidenceError(
+        f"the statement {digest} cannot count",
+        why=f"Its signature is good, but {problem}.",
+        remedy="Use the evidence that was recorded for this checkpoint, or run the pipeline again.",
+    )
