@@ -29,9 +29,10 @@ def read_bounded(path: Path, *, limit: int = DOCUMENT_LIMIT) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise _cannot_read(path, error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise RequestError(f"cannot read {path}", why="It is no regular file.", remedy="Give the path of a file.")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise RequestError(f"cannot read {path}", why="It is no regular file.", remedy="Give the path of a file.")
         try:
             data = file.read(limit + 1)
         except OSError as error:
