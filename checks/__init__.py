@@ -1,0 +1,24 @@
+"""The checks that Airlock knows: an explicit table, because nothing that gates a model may be discovered.
+
+A check measures and never judges: no threshold lives below this package.
+"""
+
+from __future__ import annotations
+
+from checks.contract import Check
+
+
+def built_in_checks() -> tuple[Check, ...]:
+    """Every built-in check, in the order in which they are run.
+
+    Speed goes first, on a server that is warm but has cached none of the other checks' prompts.
+
+    Raises:
+        EvidenceError: the built-in data is not what it was released with.
+    """
+    from checks.bias import CHECKS as BIAS
+    from checks.performance import CHECKS as PERFORMANCE
+    from checks.safety import CHECKS as SAFETY
+    from checks.stability import CHECKS as STABILITY
+
+    return (*PERFORMANCE, *SAFETY, *BIAS, *STABILITY)

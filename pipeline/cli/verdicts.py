@@ -1,0 +1,74 @@
+"""A run's verdicts as a table, as JSON and as an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, assert_never
+
+from pipeline.cli.output import ExitCode
+from pipeline.flow import Judged
+from pipeline.policy.decision import RuleResult, Verdict
+
+
+def exit_code(judged: Sequence[Judged]) -> ExitCode:
+    """YES when every candidate may go on, DENIED when one may not, INCONCLUSIVE when more evidence would decide."""
+    verdicts = {item.decision.verdict for item in judged}
+    if "NO-GO" in verdicts:
+        return ExitCode.DENIED
+    return ExitCode.INCONCLUSIVE if "INCONCLUSIVE" in verdicts else ExitCode.YES
+
+
+def to_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """One object a candidate."""
+    return [
+        {
+            "candidate": item.candidate.name,
+            "verdict": item.decision.verdict,
+            "checkpoint": item.decision.subject,
+            "decision": item.digest,
+            "rules": [
+                {"rule": r.rule, "outcome": r.outcome, "severity": r.severity, "reason": r.reason, "remedy": r.remedy}
+                for r in item.decision.results
+            ],
+        }
+        for item in judged
+    ]
+
+
+def to_text(judged: Sequence[Judged]) -> str:
+    """A table of the candidates, and below it what stands against each that may not go on."""
+    width = max(len(item.candidate.name) for item in judged)
+    lines = [f"{'CANDIDATE':{width}}  {'VERDICT':12}  BECAUSE"]
+    lines += [f"{item.candidate.name:{width}}  {item.decision.verdict:12}  {_because(item)}" for item in judged]
+    for item in judged:
+        lines += _objections(item)
+    return "\n".join(lines)
+
+
+def _because(item: Judged) -> str:
+    verdict: Verdict = item.decision.verdict
+    blocking = [result.rule for result in _open_rules(item)]
+    match verdict:
+        case "GO":
+            return f"all {len(item.decision.results)} rules are met"
+        case "NO-GO" | "INCONCLUSIVE":
+            rest = f" and {len(blocking) - 3} more" if len(blocking) > 3 else ""
+            return ", ".join(blocking[:3]) + rest
+        case _:
+            assert_never(verdict)
+
+
+def _objections(item: Judged) -> list[str]:
+    lines = []
+    for result in _open_rules(item):
+        lines.append(f"\n{item.candidate.name}: {result.rule}: {result.outcome}")
+        lines.append(f"  why:    {result.reason}")
+        lines.append(f"  remedy: {result.remedy}")
+    return lines
+
+
+def _open_rules(item: Judged) -> list[RuleResult]:
+    """What blocks, the cause before what merely follows from it: rules without a measurement only when nothing failed."""
+    blocking = [r for r in item.decision.results if r.severity == "block" and r.outcome not in ("pass", "waived")]
+    failed = [result for result in blocking if result.outcome != "missing"]
+    return failed or blocking
