@@ -68,7 +68,7 @@ def _objections(item: Judged) -> list[str]:
 
 
 def _open_rules(item: Judged) -> list[RuleResult]:
-    """What blocks, the cause before what merely follows from it: rules without a measurement only when nothing failed."""
+    """What blocks; rules that are merely unmeasured are named only when nothing was measured and found wanting."""
     blocking = [r for r in item.decision.results if r.severity == "block" and r.outcome not in ("pass", "waived")]
     failed = [result for result in blocking if result.outcome != "missing"]
     return failed or blocking
