@@ -16,7 +16,7 @@ import pytest
 
 from pipeline.audit import AuditLog, Head
 from pipeline.digests import sha256
-from pipeline.errors import AirlockError, EvidenceError, StorageError, SystemFailureError
+from pipeline.errors import AirlockError, EvidenceError, SystemFailureError
 from pipeline.keys import generate_key, write_key_pair
 
 KEY = generate_key()
