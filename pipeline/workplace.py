@@ -1,22 +1,24 @@
-"""What every command opens first: the site, its keys and its stores."""
+"""What every command opens first: the site, its keys, its evidence store and its audit log."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.audit import AuditLog
 from pipeline.evidence.store import EvidenceStore
-from pipeline.keys import SigningKey, load_signing_key, load_verifying_key
+from pipeline.keys import SigningKey, load_signing_key
 from pipeline.site import Site, load_site
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """A site with its pipeline key and its evidence store open."""
+    """A site with its pipeline key, its evidence store and its audit log open."""
 
     site: Site
     key: SigningKey
     store: EvidenceStore
+    log: AuditLog
 
 
 def open_workplace(path: Path) -> Workplace:
@@ -26,6 +28,6 @@ def open_workplace(path: Path) -> Workplace:
         RequestError: the site file or the pipeline's key is missing or malformed.
     """
     site = load_site(path)
-    key = load_signing_key(site.pipeline.key)
-    earlier = [load_verifying_key(path) for path in site.pipeline.public_keys]
-    return Workplace(site, key, EvidenceStore(site.store.path / "evidence", [key.verifying_key, *earlier]))
+    trusted = site.pipeline_keys()
+    store = EvidenceStore(site.store.path / "evidence", trusted)
+    return Workplace(site, load_signing_key(site.pipeline.key), store, AuditLog(site.store.path / "audit", trusted))
