@@ -7,7 +7,8 @@
     │   ├── UnsafeCheckpointError the checkpoint is unsafe to load
     │   ├── EvidenceError         stored evidence is missing, edited, unsigned or of another subject
     │   ├── ApprovalError         an approval or a waiver is missing, forged, void or not allowed
-    │   └── PromotionError        what is to be promoted is not what was decided
+    │   ├── PromotionError        what is to be promoted is not what was decided
+    │   └── RegistryContentError  what the registry holds is not what was promoted
     ├── RequestError              the request is wrong: usage, an unknown name, a missing input
     │   ├── FileFormatError       a file that the user wrote is malformed
     │   └── KeyFileError          a key is missing, unreadable or of an unsupported kind
@@ -72,6 +73,10 @@ class ApprovalError(DeniedError):
 
 class PromotionError(DeniedError):
     """What is to be promoted is not what was decided."""
+
+
+class RegistryContentError(DeniedError):
+    """What the registry holds is not what was promoted: missing, edited or revoked."""
 
 
 class RequestError(AirlockError):
