@@ -5,20 +5,19 @@ Nothing is served that did not pass through here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pipeline.checkpoint.inspected import Checkpoint, Inspection
 from pipeline.digests import Digest, hex_of, parse_digest, sha256
 from pipeline.errors import DeniedError, ManifestError, SignatureError, UnsafeCheckpointError
-from pipeline.evidence.store import EvidenceStore
 from pipeline.files import read_bounded
-from pipeline.keys import SigningKey
 from pipeline.manifest import FileEntry, Manifest
 from pipeline.release import Candidate
 from pipeline.signature.verified import SignerIdentity, VerifiedCandidate
 from pipeline.site import Site
+from pipeline.workplace import Workplace
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,7 @@ class Admission:
     denial: DeniedError | None
 
 
-def admit(
-    candidate: Candidate, site: Site, store: EvidenceStore, key: SigningKey, progress: Callable[[int], None]
-) -> Admission:
+def admit(candidate: Candidate, workplace: Workplace, progress: Callable[[int], None]) -> Admission:
     """Verify and inspect `candidate`, and record both.
 
     Raises:
@@ -49,10 +46,10 @@ def admit(
     from pipeline.signature import verify_candidate
 
     try:
-        verified = verify_candidate(candidate, site, progress=progress)
+        verified = verify_candidate(candidate, workplace.site, progress=progress)
     except (SignatureError, ManifestError) as denial:
-        return _not_verified(candidate, denial, store, key)
-    subject = verified.manifest.digest
+        return _not_verified(candidate, denial, workplace)
+    store, key, subject = workplace.store, workplace.key, verified.manifest.digest
     verification = store.record_verification(subject, candidate.name, verification_predicate(verified), key)
     checkpoint, refusal = None, None
     try:
@@ -82,7 +79,7 @@ def inspection_predicate(inspection: Inspection) -> dict[str, Any]:
     return {**asdict(inspection), "findings": [asdict(finding) for finding in inspection.findings]}
 
 
-def verified_from_predicate(predicate: dict[str, Any], candidate: Candidate, site: Site) -> VerifiedCandidate:
+def verified_from_predicate(predicate: Mapping[str, Any], candidate: Candidate, site: Site) -> VerifiedCandidate:
     """The verified candidate that a signed statement of `verification_predicate` describes, in the site's store.
 
     Its files are not read here; promotion hashes every one of them again.
@@ -94,7 +91,7 @@ def verified_from_predicate(predicate: dict[str, Any], candidate: Candidate, sit
     return VerifiedCandidate(candidate, manifest, signer, parse_digest(predicate["bundle"]), root)
 
 
-def _not_verified(candidate: Candidate, denial: DeniedError, store: EvidenceStore, key: SigningKey) -> Admission:
+def _not_verified(candidate: Candidate, denial: DeniedError, workplace: Workplace) -> Admission:
     bundle = sha256(read_bounded(candidate.signature.bundle))
     subject = parse_digest(denial.subject) if denial.subject else bundle
     predicate = {
@@ -108,5 +105,5 @@ def _not_verified(candidate: Candidate, denial: DeniedError, store: EvidenceStor
         "remedy": denial.remedy,
         "claims": candidate.claims.model_dump(mode="json", exclude_none=True),
     }
-    statement = store.record_verification(subject, candidate.name, predicate, key)
+    statement = workplace.store.record_verification(subject, candidate.name, predicate, workplace.key)
     return Admission(candidate, subject, (statement.digest,), None, denial)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,10 @@ from pipeline.checkpoint.inspected import Checkpoint
 from pipeline.digests import Digest
 from pipeline.environment import Environment, current_environment
 from pipeline.evidence.statement import MeasurementEvidence
-from pipeline.evidence.store import EvidenceStore, cache_key
-from pipeline.keys import SigningKey
+from pipeline.evidence.store import cache_key
 from pipeline.planning import plan_serving
 from pipeline.progress import Progress, Step
-from pipeline.site import Site
+from pipeline.workplace import Workplace
 
 if TYPE_CHECKING:
     from pipeline.serving.client import ServedModel
@@ -41,9 +40,7 @@ class Laboratory:
     of the checks.
     """
 
-    site: Site
-    store: EvidenceStore
-    key: SigningKey
+    workplace: Workplace
     checks: Sequence[Check]
     progress: Progress
     endpoint: str | None = None
@@ -87,7 +84,7 @@ def schedule(checkpoint: Checkpoint, laboratory: Laboratory) -> Schedule:
     missing: list[tuple[Check, Digest]] = []
     for check in laboratory.checks:
         key = _key(checkpoint, check, serving, environment, laboratory.seed)
-        found = laboratory.store.find_measurement(key)
+        found = laboratory.workplace.store.find_measurement(key)
         if found is not None:
             finished.append(found)
         else:
@@ -116,7 +113,7 @@ def evaluate(plan: Schedule, laboratory: Laboratory, *, log: Path) -> tuple[Meas
             report = preflight(model)
             if plan.start is not None:
                 laboratory.progress.finish(plan.start)
-            serving = {**plan.serving.to_json(), "digest": plan.serving.digest, "preflight": report.to_json()}
+            serving = {**plan.serving.to_json(), "digest": plan.serving.digest, "preflight": asdict(report)}
             taken.extend(_measure(item, model, plan, laboratory, serving) for item in plan.pending)
     order = {check.name: place for place, check in enumerate(laboratory.checks)}
     return tuple(sorted(taken, key=lambda evidence: order[evidence.check]))
@@ -128,7 +125,7 @@ def _server(plan: Schedule, laboratory: Laboratory, log: Path) -> AbstractContex
     verified = plan.checkpoint.verified
     if laboratory.endpoint is not None:
         return attach(laboratory.endpoint, verified.root, verified.candidate.name)
-    return serve(plan.checkpoint, plan_serving(plan.checkpoint), laboratory.site, log=log)
+    return serve(plan.checkpoint, plan_serving(plan.checkpoint), laboratory.workplace.site, log=log)
 
 
 def _measure(
@@ -138,7 +135,7 @@ def _measure(
     started = datetime.now(UTC)
     measurement = item.check.measure(model, laboratory.seed, _advance(laboratory.progress, item.step))
     verified = plan.checkpoint.verified
-    evidence = laboratory.store.record_measurement(
+    evidence = laboratory.workplace.store.record_measurement(
         verified.manifest.digest,
         verified.candidate.name,
         measurement,
@@ -146,7 +143,7 @@ def _measure(
         environment=plan.environment.to_json(),
         started=started,
         finished=datetime.now(UTC),
-        key=laboratory.key,
+        key=laboratory.workplace.key,
         cached_as=item.key,
     )
     laboratory.progress.finish(item.step)

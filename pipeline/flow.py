@@ -5,18 +5,20 @@ Release -> admit -> Checkpoint -> evaluate -> Evidence -> decide -> Decision -> 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pipeline.admission import Admission, admit
 from pipeline.digests import Digest
 from pipeline.evaluation import Laboratory, Schedule, evaluate, schedule
 from pipeline.policy.decision import Decision
-from pipeline.policy.document import Policy
 from pipeline.policy.gate import decide
+from pipeline.policy.load import Policy
 from pipeline.release import Candidate, Release
 from pipeline.run_directory import CandidateState, RunDirectory, RunFile
+from pipeline.workplace import Workplace
 
 
 @dataclass(frozen=True)
@@ -28,36 +30,56 @@ class Judged:
     digest: Digest
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A candidate before the gate: how its admission ended, and the digests of all statements about it."""
+
+    admission: Admission
+    statements: tuple[Digest, ...]
+
+
 def run_release(
     release: Release, policy: Policy, laboratory: Laboratory, run: RunDirectory, *, now: datetime | None = None
 ) -> tuple[Judged, ...]:
     """Take every candidate of `release` through the pipeline; repeat it with the same `run` to go on.
 
-    No server starts before every candidate was verified and inspected.
-
     Raises:
         AirlockError: of the kind of what went wrong; what had finished is kept and not done again.
     """
-    at = now or datetime.now(UTC)
-    run.begin(_run_file(release, policy, at))
-    laboratory.store.put_blob(policy.canonical)
-    evaluate_release(release, laboratory, run)
-    return tuple(judge(candidate.name, release, policy, laboratory, run, at=at) for candidate in release.candidates)
+    run.begin(_run_file(release, policy, now or datetime.now(UTC)))
+    for measured in measure_release(release, laboratory, log_folder=run.folder):
+        _save(measured, run)
+    return gate_run(release, policy, laboratory.workplace, run, now=now)
 
 
-def evaluate_release(release: Release, laboratory: Laboratory, run: RunDirectory) -> None:
-    """Verify and inspect every candidate, then measure those that may be loaded.  Raises as `run_release`."""
+def measure_release(
+    release: Release, laboratory: Laboratory, *, log_folder: Callable[[str], Path] | None = None
+) -> tuple[Measured, ...]:
+    """Verify and inspect every candidate, then measure those that may be loaded.
+
+    No server starts before every candidate was verified and inspected.  `log_folder` says, by candidate, where the
+    model server's log goes; the site's store otherwise.  Raises as `run_release`.
+    """
+    folder = log_folder or (lambda name: laboratory.workplace.site.store.path / "logs" / name)
     admissions = [_admit(candidate, laboratory) for candidate in release.candidates]
     plans = [schedule(a.checkpoint, laboratory) if a.checkpoint else None for a in admissions]
-    for admission in admissions:
-        _save(admission, (), run)
-    for admission, plan in zip(admissions, plans, strict=True):
-        if plan is not None:
-            _save(admission, _measured(admission, plan, laboratory, run), run)
+    return tuple(
+        _measure(admission, plan, laboratory, folder(admission.candidate.name) / "server.log")
+        for admission, plan in zip(admissions, plans, strict=True)
+    )
+
+
+def gate_run(
+    release: Release, policy: Policy, workplace: Workplace, run: RunDirectory, *, now: datetime | None = None
+) -> tuple[Judged, ...]:
+    """Judge every candidate of the run by `policy`, from stored evidence alone.  Raises as `judge`."""
+    workplace.store.put_blob(policy.canonical)
+    at = now or datetime.now(UTC)
+    return tuple(judge(candidate, release, policy, workplace, run, at=at) for candidate in release.candidates)
 
 
 def judge(
-    name: str, release: Release, policy: Policy, laboratory: Laboratory, run: RunDirectory, *, at: datetime
+    candidate: Candidate, release: Release, policy: Policy, workplace: Workplace, run: RunDirectory, *, at: datetime
 ) -> Judged:
     """Let the gate decide on a candidate from its stored evidence, and record the decision.
 
@@ -66,53 +88,49 @@ def judge(
     Raises:
         EvidenceError: stored evidence is missing, edited, unsigned or about another checkpoint.
     """
+    name = candidate.name
     state = run.candidate(name)
-    evidence = laboratory.store.evidence(state.subject, state.statements)
+    evidence = workplace.store.evidence(state.subject, state.statements)
     decision = decide(policy, evidence, release=release.name, release_digest=release.digest, candidate=name, at=at)
-    digest = _unchanged(decision, state.decision, laboratory)
+    digest = _unchanged(decision, state.decision, workplace)
     if digest is None:
-        digest = laboratory.store.record_decision(decision, laboratory.key)
+        digest = workplace.store.record_decision(decision, workplace.key)
+        details = {"candidate": name, "decision": digest, "verdict": decision.verdict, "policy": decision.policy_digest}
+        workplace.log.append("decided", decision.subject, details, workplace.key)
         state = state.model_copy(update={"decision": digest, "promotion": None})
         run.save(name, state)
-    candidate = next(candidate for candidate in release.candidates if candidate.name == name)
-    return Judged(candidate, laboratory.store.decision(digest), digest)
+    return Judged(candidate, workplace.store.decision(digest), digest)
 
 
 def _admit(candidate: Candidate, laboratory: Laboratory) -> Admission:
     step = laboratory.progress.expect(f"{candidate.name}: signature and files", 2.0)
     laboratory.progress.start(step)
-    admission = admit(candidate, laboratory.site, laboratory.store, laboratory.key, lambda _bytes: None)
+    admission = admit(candidate, laboratory.workplace, lambda _bytes: None)
     laboratory.progress.finish(step)
     if admission.denial is not None:
         laboratory.progress.say(f"{candidate.name}: stopped: {admission.denial.what}")
     return admission
 
 
-def _measured(admission: Admission, plan: Schedule, laboratory: Laboratory, run: RunDirectory) -> Sequence[Digest]:
-    log = run.folder(admission.candidate.name) / "server.log"
-    return [evidence.statement.digest for evidence in evaluate(plan, laboratory, log=log)]
+def _measure(admission: Admission, plan: Schedule | None, laboratory: Laboratory, log: Path) -> Measured:
+    taken = evaluate(plan, laboratory, log=log) if plan is not None else ()
+    return Measured(admission, (*admission.statements, *(evidence.statement.digest for evidence in taken)))
 
 
-def _save(admission: Admission, measurements: Sequence[Digest], run: RunDirectory) -> None:
+def _save(measured: Measured, run: RunDirectory) -> None:
     """Keep the candidate's state, and its earlier decision while that is about the same checkpoint."""
-    name = admission.candidate.name
+    name, subject = measured.admission.candidate.name, measured.admission.subject
     earlier = run.candidate(name) if name in run.candidates() else None
-    same = earlier is not None and earlier.subject == admission.subject
-    run.save(
-        name,
-        CandidateState(
-            subject=admission.subject,
-            statements=(*admission.statements, *measurements),
-            decision=earlier.decision if earlier is not None and same else None,
-            promotion=earlier.promotion if earlier is not None and same else None,
-        ),
-    )
+    if earlier is not None and earlier.subject == subject:
+        run.save(name, earlier.model_copy(update={"statements": measured.statements}))
+    else:
+        run.save(name, CandidateState(subject=subject, statements=measured.statements))
 
 
-def _unchanged(decision: Decision, earlier: Digest | None, laboratory: Laboratory) -> Digest | None:
+def _unchanged(decision: Decision, earlier: Digest | None, workplace: Workplace) -> Digest | None:
     if earlier is None:
         return None
-    before = laboratory.store.decision(earlier)
+    before = workplace.store.decision(earlier)
     return earlier if replace(decision, decided=before.decided) == before else None
 
 

@@ -38,13 +38,22 @@ class RunFile(Document):
     created: AwareDatetime
 
 
+class PromotionState(Document):
+    """What is kept of a promotion: its stage, how consumers pull the model, and the digest of the signed record."""
+
+    stage: str
+    reference: str
+    digest: Digest
+    promoted: AwareDatetime
+
+
 class CandidateState(Document):
     """The schema of state.json: what is known of a candidate so far."""
 
     subject: Digest
     statements: tuple[Digest, ...] = ()
     decision: Digest | None = None
-    promotion: dict[str, Any] | None = None
+    promotion: PromotionState | None = None
 
 
 class RunDirectory:

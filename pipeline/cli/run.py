@@ -11,7 +11,9 @@ from pipeline.cli.output import ExitCode, Output
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("release", type=Path, metavar="RELEASE", help="release.yaml: what is proposed")
-    parser.add_argument("--policy", required=True, metavar="P", help="a policy file, or the name of a built-in policy")
+    parser.add_argument(
+        "--policy", type=Path, required=True, metavar="P", help="a policy file, or the name of a built-in policy"
+    )
     parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder; an existing one is gone on with")
     add_measuring_arguments(parser)
 
@@ -29,28 +31,17 @@ def default_run(release_name: str) -> Path:
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Run the release and print each candidate's verdict."""
-    from checks import built_in_checks
     from pipeline.cli import verdicts
-    from pipeline.evaluation import Laboratory
+    from pipeline.cli.measuring import open_laboratory
     from pipeline.flow import run_release
-    from pipeline.policy.document import load_policy
-    from pipeline.progress import Progress
+    from pipeline.policy.load import load_policy
     from pipeline.release import load_release
     from pipeline.run_directory import RunDirectory
     from pipeline.workplace import open_workplace
 
-    workplace = open_workplace(arguments.site)
+    laboratory = open_laboratory(open_workplace(arguments.site), arguments, output)
     release = load_release(arguments.release)
     policy = load_policy(arguments.policy)
-    laboratory = Laboratory(
-        site=workplace.site,
-        store=workplace.store,
-        key=workplace.key,
-        checks=built_in_checks(),
-        progress=Progress(output.stderr),
-        endpoint=arguments.endpoint,
-        seed=arguments.seed,
-    )
     folder = RunDirectory(arguments.run or default_run(release.name))
     judged = run_release(release, policy, laboratory, folder)
     document = {"release": release.name, "run": str(folder.root), "candidates": verdicts.to_json(judged)}

@@ -39,13 +39,17 @@ def to_text(judged: Sequence[Judged]) -> str:
     """A table of the candidates, and below it what stands against each that may not go on."""
     width = max(len(item.candidate.name) for item in judged)
     lines = [f"{'CANDIDATE':{width}}  {'VERDICT':12}  BECAUSE"]
-    lines += [f"{item.candidate.name:{width}}  {item.decision.verdict:12}  {_because(item)}" for item in judged]
-    for item in judged:
-        lines += _objections(item)
-    return "\n".join(lines)
+    lines += [f"{item.candidate.name:{width}}  {item.decision.verdict:12}  {because(item)}" for item in judged]
+    return "\n".join([*lines, objections(judged)]).rstrip()
 
 
-def _because(item: Judged) -> str:
+def objections(judged: Sequence[Judged]) -> str:
+    """What stands against each candidate that may not go on, and the way out; empty when nothing does."""
+    return "\n".join(line for item in judged for line in _objections(item)).lstrip("\n")
+
+
+def because(item: Judged) -> str:
+    """What decided, in a few words."""
     verdict: Verdict = item.decision.verdict
     blocking = [result.rule for result in _open_rules(item)]
     match verdict:

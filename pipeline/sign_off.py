@@ -1,0 +1,192 @@
+"""Decision -> ApprovedDecision -> Promotion, for a candidate of a run: what the commands `approve` and `promote` do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.admission import verified_from_predicate
+from pipeline.approvals import check_approvals, make_approval
+from pipeline.approvals.people import people_of
+from pipeline.approvals.quorum import Tally, tally_approvals
+from pipeline.approvals.voice import Says
+from pipeline.card_files import write_card
+from pipeline.digests import Digest, hex_of, sha256
+from pipeline.errors import ApprovalError, PromotionError, RequestError
+from pipeline.files import read_bounded
+from pipeline.keys import SigningKey
+from pipeline.policy.decision import Decision
+from pipeline.registry.interface import (
+    APPROVAL,
+    CARD,
+    DECISION,
+    DSSE_JSON,
+    EVIDENCE,
+    POLICY,
+    SAMPLES,
+    SIGNATURE,
+    Attachment,
+)
+from pipeline.registry.promotion import Promotion, promote
+from pipeline.release import Candidate, load_release
+from pipeline.run_directory import CandidateState, PromotionState, RunDirectory
+from pipeline.signature.verified import VerifiedCandidate
+from pipeline.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What became of a person's signature: whose it was, and who is still missing, one sentence each."""
+
+    person: str
+    decision: Digest
+    missing: tuple[str, ...]
+
+
+def approve_candidate(
+    run: RunDirectory,
+    name: str,
+    workplace: Workplace,
+    *,
+    role: str,
+    key: SigningKey,
+    comment: str,
+    stage: str | None = None,
+    expires: datetime | None = None,
+    says: Says = "approve",
+) -> Signed:
+    """Sign the candidate's decision with `key` in `role`, keep the statement with the run, and log it.
+
+    Raises:
+        ApprovalError: the key is nobody's at this site, its owner does not hold the role, or the decision is not GO.
+        RequestError: the run has no such candidate, or it was not decided yet.
+    """
+    state, decision, digest = _decided(run, name, workplace)
+    person = _owner(workplace, key, role)
+    now = datetime.now(UTC)
+    envelope = make_approval(
+        decision, digest, role=role, comment=comment, key=key, expires=expires, stage=stage, says=says, at=now
+    )
+    run.add_approval(name, f"{role}-{person}-{hex_of(sha256(envelope))[:12]}", envelope)
+    details = {"candidate": name, "decision": digest, "person": person, "role": role, "statement": sha256(envelope)}
+    workplace.log.append(says, state.subject, details, workplace.key)
+    write_card(run, name, workplace)
+    return Signed(person, digest, approvals_of(run, name, workplace, stage=stage).missing)
+
+
+def approvals_of(run: RunDirectory, name: str, workplace: Workplace, *, stage: str | None = None) -> Tally:
+    """How far the candidate's approvals have come.  Raises as `approve_candidate`."""
+    _, decision, digest = _decided(run, name, workplace)
+    at = datetime.now(UTC)
+    return tally_approvals(decision, digest, run.approvals(name), workplace.site, at=at, stage=stage)
+
+
+def promote_candidate(run: RunDirectory, name: str, workplace: Workplace, *, stage: str) -> Promotion:
+    """Promote the candidate into `stage`, from the store's copy of its files alone, and bring its card up to date.
+
+    Raises:
+        ApprovalError: the decision is not GO, or approvals are missing.
+        PromotionError: what is to be promoted is not what was decided, or the stage has moved on.
+        RequestError: the run has no such candidate, or the registry no such stage.
+    """
+    from pipeline.registry import open_registry
+
+    state, decision, digest = _decided(run, name, workplace)
+    at = datetime.now(UTC)
+    approvals = run.approvals(name)
+    approved = check_approvals(decision, digest, approvals, workplace.site, at=at, stage=stage)
+    write_card(run, name, workplace)
+    promotion = promote(
+        approved,
+        _verified(run, name, state, workplace),
+        tuple(_attachments(run, name, state, workplace)),
+        stage=stage,
+        registry=open_registry(workplace.site),
+        key=workplace.key,
+        log=workplace.log,
+        at=at,
+    )
+    kept = PromotionState(
+        stage=stage, reference=promotion.reference, digest=promotion.digest, promoted=promotion.promoted
+    )
+    run.save(name, state.model_copy(update={"promotion": kept}))
+    write_card(run, name, workplace)
+    return promotion
+
+
+def _decided(run: RunDirectory, name: str, workplace: Workplace) -> tuple[CandidateState, Decision, Digest]:
+    state = run.candidate(name)
+    if state.decision is None:
+        raise RequestError(
+            f"'{name}' was not decided yet",
+            why=f"{run.root} holds no decision on it.",
+            remedy="Run 'airlock run' or 'airlock gate' with this folder first.",
+        )
+    decision = workplace.store.decision(state.decision)
+    if (decision.candidate, decision.subject) != (name, state.subject):
+        raise PromotionError(
+            f"the decision kept for '{name}' is about something else",
+            why=f"It is on '{decision.candidate}', {decision.subject}, and the run says {state.subject}.",
+            remedy="Find out who changed the run's folder; gate the candidate again.",
+        )
+    return state, decision, state.decision
+
+
+def _owner(workplace: Workplace, key: SigningKey, role: str) -> str:
+    digest = key.verifying_key.digest
+    member = people_of(workplace.site).owner(digest)
+    if member is None:
+        raise ApprovalError(
+            "nobody at this site has that key",
+            why=f"No person in {workplace.site.path} has the public key {digest}.",
+            remedy="Sign with the key whose public half the site's owner entered for you.",
+        )
+    if role not in member.roles:
+        raise ApprovalError(
+            f"'{member.name}' cannot sign as {role}",
+            why=f"{workplace.site.path} gives them the roles {', '.join(member.roles)}.",
+            remedy="Sign in a role that you hold.",
+        )
+    return member.name
+
+
+def _candidate(run: RunDirectory, name: str) -> Candidate:
+    file = run.run()
+    release = load_release(file.release_path)
+    if release.digest != file.release_digest:
+        raise PromotionError(
+            f"{file.release_path} is not the release that was judged",
+            why="It was changed after the run.",
+            remedy="Run 'airlock run' again, so that what is proposed now is judged.",
+        )
+    return next(candidate for candidate in release.candidates if candidate.name == name)
+
+
+def _verified(run: RunDirectory, name: str, state: CandidateState, workplace: Workplace) -> VerifiedCandidate:
+    verification = workplace.store.evidence(state.subject, state.statements).verification
+    if verification is None or verification.predicate.get("verified") is not True:
+        raise PromotionError(
+            f"'{name}' was not verified", why="No signed statement says so.", remedy="Run 'airlock run' again."
+        )
+    return verified_from_predicate(verification.predicate, _candidate(run, name), workplace.site)
+
+
+def _attachments(run: RunDirectory, name: str, state: CandidateState, workplace: Workplace) -> Iterator[Attachment]:
+    """Everything that proves the promotion: a reader of the registry alone can recompute the decision."""
+    store = workplace.store
+    candidate = _candidate(run, name)
+    yield Attachment(SIGNATURE, "signature.json", "application/json", read_bounded(candidate.signature.bundle))
+    for digest in state.statements:
+        yield Attachment(EVIDENCE, f"{hex_of(digest)}.json", DSSE_JSON, store.blob(digest))
+    for measurement in store.evidence(state.subject, state.statements).measurements:
+        samples = measurement.samples
+        yield Attachment(SAMPLES, f"{hex_of(samples)}.jsonl.gz", "application/gzip", store.blob(samples))
+    if state.decision is not None:
+        policy = store.decision(state.decision).policy_digest
+        yield Attachment(POLICY, "policy.json", "application/json", store.blob(policy))
+        yield Attachment(DECISION, "decision.json", DSSE_JSON, store.blob(state.decision))
+    for number, envelope in enumerate(run.approvals(name), start=1):
+        yield Attachment(APPROVAL, f"approval-{number}.json", DSSE_JSON, envelope)
+    for suffix, media_type in (("json", "application/json"), ("md", "text/markdown"), ("html", "text/html")):
+        yield Attachment(CARD, f"card.{suffix}", media_type, read_bounded(run.folder(name) / f"card.{suffix}"))
