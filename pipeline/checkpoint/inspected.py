@@ -34,8 +34,29 @@ class Parameters:
 
 
 @dataclass(frozen=True)
+class Attention:
+    """What the key-value cache of a model depends on.
+
+    `full_layers` attend to the whole context, `window_layers` to the last `window` tokens; layers of other kinds
+    (linear attention, state spaces) hold no cache that grows.  `latent` is the number of values that a layer with
+    latent attention keeps a token instead of keys and values (DeepSeek-V2, arXiv 2405.04434).
+    """
+
+    full_layers: int
+    window_layers: int
+    window: int | None
+    heads: int
+    kv_heads: int
+    head_dim: int
+    latent: int | None = None
+
+
+@dataclass(frozen=True)
 class Inspection:
-    """The facts of a checkpoint directory, as far as they could be read, and the findings."""
+    """The facts of a checkpoint directory, as far as they could be read, and the findings.
+
+    `weight_bytes` are the bytes of all tensors that are loaded.  `quantisation` is the method that config.json names.
+    """
 
     architecture: str | None
     model_type: str | None
@@ -46,6 +67,9 @@ class Inspection:
     chat_template: bool
     licence: str | None
     findings: tuple[Finding, ...]
+    weight_bytes: int | None = None
+    attention: Attention | None = None
+    quantisation: str | None = None
 
     @property
     def denied(self) -> tuple[Finding, ...]:

@@ -1,0 +1,152 @@
+"""The JSON files beside the weights: what they ask a loader to do, and what they say of the model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pipeline.checkpoint.catalogue import finding
+from pipeline.checkpoint.inspected import Finding
+from pipeline.checkpoint.strict_json import SIZE_LIMIT, parse_json, walk
+from pipeline.checkpoint.tree import File, Tree
+from pipeline.errors import FileFormatError
+
+_DATA_FILES = frozenset({"tokenizer.json", "tekken.json", "vocab.json", "merges.json"})  # read in `tokenizer`
+
+_RUNS_CODE: Mapping[str, str] = {
+    "auto_map": "names Python classes that a loader would import from the checkpoint or from a hub",
+    "trust_remote_code": "asks the loader to run code that comes with the checkpoint",
+    "custom_pipelines": "names Python classes that a loader would import as pipelines",
+    "custom_generate": "names Python code that a loader would run to generate",
+    "remote_code": "asks the loader to run code that comes with the checkpoint",
+}
+_HOOKS: Mapping[str, str] = {
+    "_attn_implementation_internal": "sets an internal switch of the loader that chooses code to run",
+    "_experts_implementation_internal": "sets an internal switch of the loader that chooses code to run",
+    "use_kernels": "asks the loader to fetch compiled kernels from a hub",
+}
+_CHOSEN_IMPLEMENTATIONS = frozenset({"_attn_implementation", "attn_implementation", "_experts_implementation"})
+_LOADED_NAMES = frozenset({"base_model_name_or_path", "draft_model", "assistant_model", "tokenizer_name_or_path"})
+_PROSE_TEXT = """
+    chat_template added_tokens_decoder added_tokens additional_special_tokens extra_special_tokens special_tokens
+    id2label label2id license license_link licence weight_map suppress_tokens bad_words_ids task_specific_params
+"""
+_PROSE = frozenset(_PROSE_TEXT.split())
+_OUTSIDE = re.compile(r"(/[^/\s]|~[\w.-]*/|[A-Za-z]:[\\/]|\\\\|\.\.(/|\\|$)|file:)|.*[/\\]\.\.([/\\]|$)", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """config.json and its neighbours.  `model` is config.json, `text` the part about the language model in it."""
+
+    model: Mapping[str, Any]
+    generation: Mapping[str, Any]
+    tokenizer: Mapping[str, Any]
+    findings: tuple[Finding, ...]
+
+    @property
+    def text(self) -> Mapping[str, Any]:
+        """The language model's settings: `text_config` in a model of several modalities, else all of config.json."""
+        for key in ("text_config", "llm_config", "language_config", "thinker_config"):
+            inner = self.model.get(key)
+            if isinstance(inner, dict):
+                return inner
+        return self.model
+
+    def number(self, *names: str) -> int | None:
+        """The first of `names` that the language model's settings hold as a positive integer."""
+        values = (self.text.get(name, self.model.get(name)) for name in names)
+        return next((value for value in values if type(value) is int and value > 0), None)
+
+
+def read_configuration(tree: Tree) -> Configuration:
+    """Read every JSON file but the tokenizer's data and the indexes.  Raises StorageError when the disk fails."""
+    documents: dict[str, Any] = {}
+    findings: list[Finding] = []
+    for file in tree.named(".json"):
+        if file.path.name in _DATA_FILES or file.name.endswith(".safetensors.index.json"):
+            continue
+        try:
+            documents[file.name] = _load(file)
+        except FileFormatError as error:
+            findings.append(finding("checkpoint.json", file.name, f"It is not acceptable JSON: {error.why}"))
+            continue
+        findings.extend(inspect_settings(file.name, documents[file.name]))
+    if tree.get("config.json") is None:
+        findings.append(finding("checkpoint.config-missing", None, "There is no config.json."))
+    elif not isinstance(documents.get("config.json", {}), dict):
+        findings.append(finding("checkpoint.config", "config.json", "It holds no JSON object."))
+    read = Configuration(
+        model=_object(documents, "config.json"),
+        generation=_object(documents, "generation_config.json"),
+        tokenizer=_object(documents, "tokenizer_config.json"),
+        findings=tuple(findings),
+    )
+    return replace(read, findings=(*findings, *_check_numbers(read)))
+
+
+def _load(file: File) -> Any:
+    return parse_json(file.head(SIZE_LIMIT + 1), file.name)
+
+
+def _object(documents: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = documents.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def inspect_settings(name: str, document: Any) -> Iterator[Finding]:
+    """What the settings in the file `name` would make a loader do that nothing here may do."""
+    for path, value in walk(document):
+        parts = path.split(".")
+        found = _code(name, path, parts[-1], value)
+        if found is None and not any(part in _PROSE or part.endswith("_token") for part in parts):
+            found = _outside(name, path, parts[-1], value)
+        if found is not None:
+            yield found
+
+
+def _code(name: str, path: str, key: str, value: Any) -> Finding | None:
+    """The finding for a setting that makes a loader run code."""
+    if key in _RUNS_CODE and value not in (None, False, {}, [], ""):
+        return finding("checkpoint.remote-code", name, f"'{path}' {_RUNS_CODE[key]}.")
+    if key in _HOOKS and value not in (None, False):
+        return finding("checkpoint.code-hook", name, f"'{path}' {_HOOKS[key]}.")
+    if key in _CHOSEN_IMPLEMENTATIONS and isinstance(value, str) and not value.isidentifier():
+        return finding("checkpoint.code-hook", name, f"'{path}' names code to be fetched: {value[:100]!r}.")
+    return None
+
+
+def _outside(name: str, path: str, key: str, value: Any) -> Finding | None:
+    """The finding for a setting that makes a loader read what is not in the checkpoint."""
+    if not isinstance(value, str):
+        return None
+    if key in _LOADED_NAMES and value:
+        message = f"'{path}' makes a loader fetch another model: {value[:100]!r}."
+        return finding("checkpoint.remote-reference", name, message)
+    if _ADDRESS.match(value):
+        return finding("checkpoint.remote-reference", name, f"'{path}' holds an address: {value[:100]!r}.")
+    if _OUTSIDE.match(value):
+        return finding("checkpoint.external-path", name, f"'{path}' names a place outside: {value[:100]!r}.")
+    return None
+
+
+_COUNTS_TEXT = """
+    vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim
+    max_position_embeddings num_experts num_local_experts n_routed_experts num_experts_per_tok sliding_window n_layer
+    n_head n_embd
+"""
+_COUNTS = frozenset(_COUNTS_TEXT.split())
+
+
+def _check_numbers(configuration: Configuration) -> Iterator[Finding]:
+    """Counts that a loader computes with must be whole numbers of a credible size."""
+    for name in sorted(_COUNTS):
+        value = configuration.text.get(name)
+        if value is not None and not (type(value) is int and 0 <= value < 2**31):
+            yield finding("checkpoint.config", "config.json", f"'{name}' is {str(value)[:80]!r}, not a credible count.")
+    names = configuration.model.get("architectures")
+    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+        yield finding("checkpoint.architecture", "config.json", "'architectures' names no model class.")

@@ -1,0 +1,139 @@
+"""A directory -> Inspection; a verified candidate -> Checkpoint.  Nothing is loaded and nothing is run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from pipeline.checkpoint.architecture import inspect_architecture, served_architectures
+from pipeline.checkpoint.attention import context_length, read_attention
+from pipeline.checkpoint.catalogue import finding
+from pipeline.checkpoint.chat_template import find_templates
+from pipeline.checkpoint.configuration import Configuration, read_configuration
+from pipeline.checkpoint.formats import inspect_formats
+from pipeline.checkpoint.inspected import Checkpoint, Finding, Inspection
+from pipeline.checkpoint.licence import detect_licence
+from pipeline.checkpoint.parameters import count_parameters, is_embedding, is_head
+from pipeline.checkpoint.safetensors_header import TensorEntry
+from pipeline.checkpoint.tokenizer import inspect_tokenizer, read_tokenizer
+from pipeline.checkpoint.tree import list_tree
+from pipeline.checkpoint.weights import Weights, read_weights
+from pipeline.errors import UnsafeCheckpointError
+from pipeline.signature.verified import VerifiedCandidate
+
+_LAYER = re.compile(r"^(?:language_model\.|model\.|transformer\.|gpt_neox\.|decoder\.)*(?:layers|h|blocks)\.(\d+)\.")
+
+
+def inspect_directory(root: Path) -> Inspection:
+    """Inspect the checkpoint in `root`, signed or not.
+
+    Raises:
+        RequestError: `root` is no directory.
+        StorageError: the disk failed.
+    """
+    tree = list_tree(root)
+    configuration = read_configuration(tree)
+    weights = read_weights(tree)
+    tokenizer = read_tokenizer(tree)
+    templates = find_templates(tree, configuration)
+    licence = detect_licence(tree)
+    architecture = _text(_first(configuration.model.get("architectures")))
+    findings = [
+        *tree.findings,
+        *inspect_formats(tree),
+        *weights.findings,
+        *configuration.findings,
+        *inspect_architecture(architecture, served_architectures()),
+        *_agreement(weights, configuration),
+        *inspect_tokenizer(tokenizer, configuration, _rows(weights)),
+    ]
+    if not templates:
+        findings.append(finding("checkpoint.chat-template-missing", None, "There is no chat template."))
+    if licence is None:
+        findings.append(finding("checkpoint.licence-missing", None, "Neither the card nor a file names a licence."))
+    return Inspection(
+        architecture=architecture,
+        model_type=_text(configuration.model.get("model_type")),
+        parameters=count_parameters(weights.tensors, configuration) if weights.tensors else None,
+        layers=configuration.number("num_hidden_layers", "n_layer", "num_layers"),
+        context_length=context_length(configuration),
+        vocabulary=configuration.number("vocab_size"),
+        chat_template=bool(templates),
+        licence=licence,
+        findings=tuple(findings),
+        weight_bytes=weights.size if weights.tensors else None,
+        attention=read_attention(configuration),
+        quantisation=_text(_mapping(configuration.model.get("quantization_config")).get("quant_method")),
+    )
+
+
+def inspect_candidate(verified: VerifiedCandidate) -> Checkpoint:
+    """Inspect a verified candidate's copy in the store.
+
+    Raises:
+        UnsafeCheckpointError: a finding is `deny`; `problems` lists all of these.
+        StorageError: the disk failed.
+    """
+    inspection = inspect_directory(verified.root)
+    denied = inspection.denied
+    if denied:
+        raise UnsafeCheckpointError(
+            f"candidate '{verified.candidate.name}' is unsafe to load",
+            why=f"Inspection denied it for {len(denied)} reason(s); the first is {denied[0].id}: {denied[0].message}",
+            remedy=denied[0].remedy,
+            subject=verified.manifest.digest,
+            problems=tuple(f"{found.id}: {found.file or 'the checkpoint'}: {found.message}" for found in denied),
+        )
+    return Checkpoint(verified, inspection)
+
+
+def _agreement(weights: Weights, configuration: Configuration) -> Iterator[Finding]:
+    """Whether the tensors are those of the model that config.json describes."""
+    embedding = _embedding(weights)
+    vocabulary, hidden = configuration.number("vocab_size"), configuration.number("hidden_size", "n_embd", "d_model")
+    if embedding is not None and vocabulary is not None and embedding.shape[0] < vocabulary:
+        message = f"vocab_size is {vocabulary}; the embedding has {embedding.shape[0]} rows."
+        yield finding("checkpoint.config-mismatch", "config.json", message)
+    if embedding is not None and hidden is not None and embedding.shape[-1] != hidden:
+        message = f"hidden_size is {hidden}; the embedding has {embedding.shape[-1]} columns."
+        yield finding("checkpoint.config-mismatch", "config.json", message)
+    layers = configuration.number("num_hidden_layers", "n_layer", "num_layers")
+    found = {int(match.group(1)) for entry in weights.tensors if (match := _LAYER.match(entry.name))}
+    if layers is not None and found and len(found) < layers:
+        message = f"num_hidden_layers is {layers}; the weights have {len(found)} layers."
+        yield finding("checkpoint.config-mismatch", "config.json", message)
+    yield from _output_head(weights, configuration)
+
+
+def _output_head(weights: Weights, configuration: Configuration) -> Iterator[Finding]:
+    """With tied embeddings there is no head in the weights; without, there must be one."""
+    has_head = any(is_head(entry.name) for entry in weights.tensors)
+    tied = configuration.text.get("tie_word_embeddings", configuration.model.get("tie_word_embeddings"))
+    if tied is True and has_head:
+        message = "tie_word_embeddings is true, yet the weights have an output head, which is not used."
+        yield finding("checkpoint.output-head-unused", "config.json", message)
+    if tied is False and weights.tensors and not has_head:
+        message = "tie_word_embeddings is false, yet the weights have no output head."
+        yield finding("checkpoint.output-head", "config.json", message)
+
+
+def _embedding(weights: Weights) -> TensorEntry | None:
+    return next((entry for entry in weights.tensors if is_embedding(entry.name) and len(entry.shape) == 2), None)
+
+
+def _rows(weights: Weights) -> int | None:
+    embedding = _embedding(weights)
+    return embedding.shape[0] if embedding else None
+
+
+def _first(value: object) -> object:
+    return value[0] if isinstance(value, list) and value else None
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
