@@ -1,0 +1,136 @@
+"""Metrics to figures: each number with its interval, the items it rests on and the digest of its evidence."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pipeline.card.sources import Summarise
+from pipeline.digests import Digest
+from pipeline.evidence.statement import MeasurementEvidence
+from pipeline.measurement import Metric
+from pipeline.policy.decision import Interval
+
+_BINS = 24  # of a histogram; fewer items get fewer bins
+_QUANTILE_SUFFIX = re.compile(r"[_-]p\d+$")
+_QUANTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
+
+
+def measurement_figures(evidence: MeasurementEvidence, summarise: Summarise, confidence: float) -> dict[str, Any]:
+    """One measurement as a card shows it.  Times are ISO 8601, `confidence` is in (0, 1)."""
+    digest = evidence.statement.digest
+    metrics = [_metric(metric, evidence, summarise, confidence) for metric in evidence.metrics]
+    return {
+        "check": evidence.check,
+        "version": evidence.version,
+        "seed": evidence.seed,
+        "started": evidence.started.isoformat(),
+        "finished": evidence.finished.isoformat(),
+        "metrics": metrics,
+        "distributions": list(_distributions(evidence)),
+        "data": [_data(evidence, index) for index in range(len(evidence.data))],
+        "samples": {"digest": evidence.samples, "count": {"value": evidence.sample_count, "evidence": digest}},
+        "evidence": digest,
+    }
+
+
+def figure(interval: Interval, evidence: Digest | None) -> dict[str, Any]:
+    """An interval as JSON.  A bound that does not exist (one-sided intervals) is null."""
+    return {
+        "value": finite(interval.estimate),
+        "low": finite(interval.low),
+        "high": finite(interval.high),
+        "confidence": interval.confidence,
+        "n": interval.samples,
+        "invalid": interval.invalid,
+        "method": interval.method,
+        "evidence": evidence,
+    }
+
+
+def finite(value: float | None) -> float | None:
+    """`value`, or None where it is infinite or not a number: JSON has no word for those."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def full_name(check: str, metric: str) -> str:
+    """`SUITE/CHECK/METRIC`, the name by which policies know a metric."""
+    return metric if metric.startswith(f"{check}/") else f"{check}/{metric}"
+
+
+def _metric(metric: Metric, evidence: MeasurementEvidence, summarise: Summarise, confidence: float) -> dict[str, Any]:
+    digest = evidence.statement.digest
+    return {
+        "name": full_name(evidence.check, metric.name),
+        "kind": metric.kind,
+        "unit": metric.unit,
+        "better": metric.better,
+        "quantile": metric.quantile,
+        "chance": finite(metric.chance),
+        "figure": _summary(metric, summarise, confidence, digest),
+        "slices": list(_slices(metric, summarise, confidence, digest)),
+    }
+
+
+def _summary(metric: Metric, summarise: Summarise, confidence: float, digest: Digest) -> dict[str, Any] | None:
+    """The figure of `metric`, or None where not one answer was valid: there is no number to show."""
+    return figure(summarise(metric, confidence), digest) if metric.values else None
+
+
+def _slices(metric: Metric, summarise: Summarise, confidence: float, digest: Digest) -> Iterator[dict[str, Any]]:
+    for name, labels in sorted(metric.slices.items()):
+        for label in sorted(set(labels)):
+            part = _part(metric, [index for index, other in enumerate(labels) if other == label])
+            yield {"slice": name, "label": label, "figure": _summary(part, summarise, confidence, digest)}
+
+
+def _part(metric: Metric, rows: Sequence[int]) -> Metric:
+    """The items of one slice; how many invalid answers fell into it is not recorded, so none are counted."""
+    return replace(
+        metric,
+        items=tuple(metric.items[row] for row in rows),
+        values=tuple(metric.values[row] for row in rows),
+        clusters=None if metric.clusters is None else tuple(metric.clusters[row] for row in rows),
+        slices={},
+        invalid=0,
+    )
+
+
+def _distributions(evidence: MeasurementEvidence) -> Iterator[dict[str, Any]]:
+    """One histogram for each distinct set of values in a time unit: p50 and p95 of one latency share theirs."""
+    seen: set[tuple[float, ...]] = set()
+    for metric in evidence.metrics:
+        if metric.kind == "rate" or metric.unit not in ("s", "seconds") or len(metric.values) < 2:
+            continue
+        if metric.values in seen:
+            continue
+        seen.add(metric.values)
+        name = _QUANTILE_SUFFIX.sub("", full_name(evidence.check, metric.name))
+        yield {"name": name, "unit": metric.unit, "evidence": evidence.statement.digest, **histogram(metric.values)}
+
+
+def histogram(values: Sequence[float]) -> Mapping[str, Any]:
+    """Equal-width counts of `values` and their nearest-rank quantiles (the ceil(q n)-th smallest)."""
+    ordered = sorted(values)
+    low, high = ordered[0], ordered[-1]
+    bins = max(1, min(_BINS, len(ordered) // 2))
+    width = (high - low) / bins or 1.0
+    counts = [0] * bins
+    for value in ordered:
+        counts[min(bins - 1, int((value - low) / width))] += 1
+    quantiles = {name: ordered[max(0, math.ceil(q * len(ordered)) - 1)] for name, q in _QUANTILES.items()}
+    return {"low": low, "high": high, "counts": counts, "n": len(ordered), "quantiles": quantiles}
+
+
+def _data(evidence: MeasurementEvidence, index: int) -> dict[str, Any]:
+    data = evidence.data[index]
+    return {
+        "name": data.name,
+        "version": data.version,
+        "items": {"value": data.items, "evidence": evidence.statement.digest},
+        "digest": data.digest,
+        "licence": data.licence,
+    }

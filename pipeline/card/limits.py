@@ -1,0 +1,54 @@
+"""What an evaluation does not show, in sentences for its reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.evidence.statement import Evidence, MeasurementEvidence
+
+SUITES = ("performance", "safety", "bias", "stability")
+
+
+def limits(evidence: Evidence) -> list[str]:
+    """The limits of this evaluation: those of every one, then those that its own evidence shows."""
+    if not evidence.measurements:
+        return [
+            "Nothing was measured: the candidate was stopped before any server started, so nothing can be said of how "
+            "it behaves."
+        ]
+    return [*_always(), *_observed(evidence)]
+
+
+def _always() -> Iterator[str]:
+    yield (
+        "The intervals cover the chance of the draw: another sample of items of the same kind. They do not cover "
+        "kinds of use that the suites do not ask about, such as long conversations, tools or other languages."
+    )
+    yield (
+        "A passed safety or bias rule means that a limit was kept on these items. It does not mean that the model "
+        "is safe or fair in every use."
+    )
+    yield "Speed figures hold for the machine and the serving configuration named on this card, and for no other."
+
+
+def _observed(evidence: Evidence) -> Iterator[str]:
+    measured = {measurement.check.split("/")[0] for measurement in evidence.measurements}
+    for suite in SUITES:
+        if suite not in measured:
+            yield f"No check of the {suite} suite was run."
+    for measurement in evidence.measurements:
+        yield from _of_measurement(measurement)
+
+
+def _of_measurement(measurement: MeasurementEvidence) -> Iterator[str]:
+    invalid = max((metric.invalid for metric in measurement.metrics), default=0)
+    if invalid:
+        yield (
+            f"{measurement.check}: {invalid} answers could not be counted (empty, cut off or refused by the server); "
+            "its figures rest on the others."
+        )
+    if measurement.serving.get("endpoint"):
+        yield (
+            f"{measurement.check} was measured on a server that Airlock did not start, so that which files it served "
+            "rests on the operator's word."
+        )

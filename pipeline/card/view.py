@@ -1,0 +1,226 @@
+"""The card's JSON as rows of words, for both templates: what a page says is decided here once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.card import words
+
+_OUTCOME_ORDER = {"fail": 0, "missing": 1, "stale": 2, "inconclusive": 3, "waived": 4, "pass": 5}
+_SEVERITIES = {"block": "must hold", "warn": "warning", "info": "for information"}
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number as shown: its text, the exact value for those who ask, and the digest of its evidence."""
+
+    text: str
+    exact: str
+    evidence: str | None
+
+
+@dataclass(frozen=True)
+class RuleRow:
+    """One rule of the policy and what became of it."""
+
+    id: str
+    title: str
+    outcome: str
+    tone: str
+    blocks: bool
+    severity: str
+    limit: str
+    measured: Number | None
+    interval: str
+    samples: Number | None
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """One metric or one slice of it.  `limits` are the policy's bounds as (minimum, maximum)."""
+
+    name: str
+    value: Number | None
+    interval: str
+    samples: Number | None
+    invalid: Number | None
+    figure: Mapping[str, Any] | None
+    rate: bool
+    unit: str
+    limits: tuple[float | None, float | None]
+    limit_text: str
+    chance: float | None
+    slices: tuple[FigureRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class Banner:
+    """The verdict as a reader meets it first.  `tone` is yes, no or open."""
+
+    title: str
+    tone: str
+    sentence: str
+
+
+def banner(card: Mapping[str, Any]) -> Banner:
+    """The heading of the card."""
+    title, tone = words.OUTCOMES[card["outcome"]]
+    if card["promotion"]:
+        title = f"Promoted to {words.visible(card['promotion']['stage'])}"
+    if any(rule["outcome"] == "waived" for rule in card["rules"]):
+        title += ", with a waiver"
+    return Banner(title, tone, _sentence(card))
+
+
+def _sentence(card: Mapping[str, Any]) -> str:
+    outcome, blocking = card["outcome"], [rule for rule in card["rules"] if rule["severity"] == "block"]
+    kept = sum(1 for rule in blocking if rule["outcome"] in ("pass", "waived"))
+    counted = f"{kept} of {len(blocking)} blocking rules of policy '{words.visible(card['decision']['policy'])}' hold"
+    if outcome == "stopped-at-signature":
+        return "The files are not what the supplier signed, or nobody trusted signed them. They were never loaded."
+    if outcome == "stopped-at-inspection":
+        return "The files are unsafe to load. No server was started and nothing was measured."
+    if outcome == "inconclusive":
+        return f"{counted}; for the others the measurements cannot decide yet."
+    return f"{counted}."
+
+
+def rule_rows(card: Mapping[str, Any]) -> list[RuleRow]:
+    """Every rule, those that need attention first, and the blocking ones among them before the others."""
+    units = {metric["name"]: metric for check in card["measurements"] for metric in check["metrics"]}
+    rows = sorted(card["rules"], key=_attention)
+    return [_rule_row(rule, metric_of(rule["metric"], units)) for rule in rows]
+
+
+def _attention(rule: Mapping[str, Any]) -> tuple[bool, bool, int]:
+    return rule["outcome"] == "pass", rule["severity"] != "block", _OUTCOME_ORDER[rule["outcome"]]
+
+
+def metric_of(name: str | None, metrics: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The metric that a rule speaks of; a rule about one slice adds that in brackets."""
+    found = metrics.get((name or "").partition("[")[0])
+    return found if found is not None else {"kind": None, "unit": ""}
+
+
+def _rule_row(rule: Mapping[str, Any], metric: Mapping[str, Any]) -> RuleRow:
+    figure, unit = rule["measured"], metric["unit"]
+    rate = words.is_rate(metric["kind"], unit)
+    return RuleRow(
+        id=words.visible(rule["id"]),
+        title=words.visible(rule["title"]),
+        outcome=rule["outcome"],
+        tone=_tone(rule),
+        blocks=rule["severity"] == "block" and rule["outcome"] not in ("pass", "waived"),
+        severity=_SEVERITIES[rule["severity"]],
+        limit=limit_text(rule, unit, rate=rate),
+        measured=_value(figure, unit, rate=rate),
+        interval=words.interval(figure, unit, rate=rate) if figure else "",
+        samples=_count(figure["n"], figure["evidence"]) if figure else None,
+        reason=words.visible(rule["reason"]),
+        remedy=words.visible(rule["remedy"]),
+    )
+
+
+def _tone(rule: Mapping[str, Any]) -> str:
+    """What does not block is at most a caution."""
+    tone = words.RULE_TONES[rule["outcome"]]
+    return "open" if tone == "no" and rule["severity"] != "block" else tone
+
+
+def limit_text(rule: Mapping[str, Any], unit: str, *, rate: bool) -> str:
+    """The rule's demand, in the same unit as its measured value."""
+    low, high = rule["minimum"], rule["maximum"]
+    if low is not None and high is not None:
+        return f"{words.exact(low, unit, rate=rate)} to {words.exact(high, unit, rate=rate)}"
+    if high is not None:
+        return f"at most {words.exact(high, unit, rate=rate)}"
+    if low is not None:
+        return f"at least {words.exact(low, unit, rate=rate)}"
+    return words.visible(rule["limit"])
+
+
+def figure_rows(card: Mapping[str, Any], check: Mapping[str, Any]) -> list[FigureRow]:
+    """The metrics of one check, with the policy's limits where it has any on them."""
+    return [_figure_row(metric, card["rules"]) for metric in check["metrics"]]
+
+
+def _figure_row(metric: Mapping[str, Any], rules: list[Mapping[str, Any]]) -> FigureRow:
+    unit, rate = metric["unit"], words.is_rate(metric["kind"], metric["unit"])
+    rule = next((rule for rule in rules if rule["metric"] == metric["name"]), None)
+    limits = (rule["minimum"], rule["maximum"]) if rule else (None, None)
+    slices = tuple(
+        _row(f"{part['slice']}: {part['label']}", part["figure"], unit, rate=rate) for part in metric["slices"]
+    )
+    text = limit_text(rule, unit, rate=rate) if rule else ""
+    name = metric["name"].rpartition("/")[2].replace("_", " ")
+    return _row(
+        name, metric["figure"], unit, rate=rate, limits=limits, text=text, chance=metric["chance"], slices=slices
+    )
+
+
+def _row(
+    name: str,
+    figure: Mapping[str, Any] | None,
+    unit: str,
+    *,
+    rate: bool,
+    limits: tuple[float | None, float | None] = (None, None),
+    text: str = "",
+    chance: float | None = None,
+    slices: tuple[FigureRow, ...] = (),
+) -> FigureRow:
+    return FigureRow(
+        name=words.visible(name),
+        value=_value(figure, unit, rate=rate),
+        interval=words.interval(figure, unit, rate=rate) if figure else "no valid answer",
+        samples=_count(figure["n"], figure["evidence"]) if figure else None,
+        invalid=_count(figure["invalid"], figure["evidence"]) if figure else None,
+        figure=figure,
+        rate=rate,
+        unit=unit,
+        limits=limits,
+        limit_text=text,
+        chance=chance,
+        slices=slices,
+    )
+
+
+def _value(figure: Mapping[str, Any] | None, unit: str, *, rate: bool) -> Number | None:
+    if figure is None:
+        return None
+    return Number(words.number(figure["value"], unit, rate=rate), repr(figure["value"]), figure["evidence"])
+
+
+def _count(value: int, evidence: str | None) -> Number:
+    return Number(words.number(value), str(value), evidence)
+
+
+def reasons(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Why the candidate did not pass, each with the way on: (reason, remedy)."""
+    return [(row.reason, row.remedy) for row in rule_rows(card) if row.blocks]
+
+
+def conditions(card: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]], list[tuple[str, str]], str]]:
+    """How it was measured: (checks, rows of serving, rows of environment, evidence)."""
+    for group in card["conditions"]:
+        checks = ", ".join(words.visible(check) for check in group["checks"])
+        yield checks, words.flat(group["serving"]), words.flat(group["environment"]), group["evidence"]
+
+
+def licence_of(card: Mapping[str, Any]) -> str | None:
+    """The licence that the checkpoint's files name, else the one that its submitter claims."""
+    facts = card["checkpoint"]["facts"] if card["checkpoint"] else {}
+    licence = facts.get("licence") or card["claims"].get("licence")
+    return str(licence) if licence else None
+
+
+def signer_of(card: Mapping[str, Any]) -> str:
+    """The site's name for who signed, where that is known."""
+    facts = card["signature"]["facts"] if card["signature"] else {}
+    signer = facts.get("signer")
+    name = signer.get("name") if isinstance(signer, Mapping) else signer
+    return words.visible(name) if name else "nobody that this site trusts"

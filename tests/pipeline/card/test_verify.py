@@ -1,0 +1,104 @@
+"""Attacks on a finished card: each changed digit is found and named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.card.build import build_card
+from pipeline.card.html import to_html
+from pipeline.card.markdown import to_markdown
+from pipeline.card.sources import CardSources
+from pipeline.card.verify import verify_card
+from pipeline.digests import canonical_json
+from pipeline.errors import EvidenceError
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every number in a JSON value."""
+    if isinstance(value, dict):
+        return [leaf for key, inner in value.items() for leaf in leaves(inner, (*path, key))]
+    if isinstance(value, list):
+        return [leaf for index, inner in enumerate(value) for leaf in leaves(inner, (*path, index))]
+    return [path] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+def test_a_true_card_has_no_problems(promoted: CardSources) -> None:
+    card = build_card(promoted)
+    assert verify_card(canonical_json(card), promoted, markdown=to_markdown(card), html=to_html(card)) == []
+
+
+def test_each_end_verifies(promoted: CardSources, denied: CardSources, stopped: CardSources) -> None:
+    for sources in (promoted, denied, stopped):
+        assert verify_card(canonical_json(build_card(sources)), sources) == []
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_changed_number_is_found(promoted: CardSources, data: st.DataObject) -> None:
+    card = json.loads(canonical_json(build_card(promoted)))
+    path = data.draw(st.sampled_from(leaves(card)))
+    parent = card
+    for step in path[:-1]:
+        parent = parent[step]
+    parent[path[-1]] += 1
+    problems = verify_card(canonical_json(card), promoted)
+    assert any(str(path[-1]) in problem for problem in problems)
+
+
+def test_a_changed_digit_names_its_place_and_both_values(promoted: CardSources) -> None:
+    card = json.loads(canonical_json(build_card(promoted)))
+    card["rules"][0]["measured"]["value"] = 0.99
+    (problem,) = verify_card(canonical_json(card), promoted)
+    assert problem.startswith("rules[0].measured.value says 0.99 on the card")
+    assert "the evidence gives 0.540" in problem
+
+
+def test_a_removed_rule_is_found(promoted: CardSources) -> None:
+    card = json.loads(canonical_json(build_card(promoted)))
+    del card["rules"][0]
+    assert any(
+        "rules has 3 entries on the card, and 4" in problem for problem in verify_card(canonical_json(card), promoted)
+    )
+
+
+def test_an_invented_field_is_found(promoted: CardSources) -> None:
+    card = json.loads(canonical_json(build_card(promoted)))
+    card["award"] = "best model"
+    del card["verdict"]
+    problems = verify_card(canonical_json(card), promoted)
+    assert any("award is on the card, and the evidence gives no such value" in problem for problem in problems)
+    assert any("verdict is missing" in problem for problem in problems)
+
+
+def test_true_values_in_other_bytes_are_found(promoted: CardSources) -> None:
+    problems = verify_card(json.dumps(build_card(promoted), indent=1).encode(), promoted)
+    assert problems == ["The card has the right values, but its bytes are not the canonical JSON of them."]
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff", b"[]", b"null", b"[" * 100_000])
+def test_what_is_no_card_is_said_to_be_none(promoted: CardSources, data: bytes) -> None:
+    assert verify_card(data, promoted)
+
+
+def test_an_edited_page_is_found_with_its_line(promoted: CardSources) -> None:
+    card = build_card(promoted)
+    page = to_html(card).replace(b"54.0 %", b"94.0 %", 1)
+    text = to_markdown(card).replace(b"54.0 %", b"94.0 %", 1)
+    first, second = verify_card(canonical_json(card), promoted, markdown=text, html=page)
+    assert first.startswith("The Markdown file is not what the card renders to (line ")
+    assert second.startswith("The HTML file is not what the card renders to (line ")
+    (longer,) = verify_card(canonical_json(card), promoted, markdown=to_markdown(card) + b"more")
+    assert "not what the card renders to" in longer
+
+
+def test_a_card_over_missing_evidence_is_not_verified(promoted: CardSources) -> None:
+    data = canonical_json(build_card(promoted))
+    fewer = replace(promoted.evidence, measurements=())
+    with pytest.raises(EvidenceError, match="store does not give"):
+        verify_card(data, replace(promoted, evidence=fewer))
