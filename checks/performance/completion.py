@@ -1,0 +1,61 @@
+"""Sentences to be completed: general knowledge, common sense and simple language.
+
+210 sentences, 70 a topic, each with one right and three wrong endings.  lm-eval compares the log-probabilities of the
+endings: `acc` as they are, `acc_norm` divided by the ending's length in characters.  No examples are shown.
+
+How many items: a one-sided 95 % Wilson bound on n items lies about 1.645 sqrt(p (1 - p) / n) under the measured rate,
+0.054 for 210 items at p = 0.65.  A limit of 0.5 is passed by 118 right answers of 210 (0.562), which a model of true
+accuracy 0.62 or more reaches with 95 % probability.
+"""
+
+from __future__ import annotations
+
+from checks.contract import Check, MetricDeclaration, Model, Progress
+from checks.datasets import load_builtin
+from checks.performance.harness import Task, run_task
+from checks.performance.results import graded, rate, samples
+from pipeline.digests import Digest
+from pipeline.measurement import DataSet, Measurement
+
+DATA = DataSet(
+    "performance/completion",
+    "1",
+    210,
+    Digest("sha256:7531010c5b6125fdb55dbf94bf6dbb6c9b4bea878f93e7b1f8bf6a6ca6255d83"),
+    "Apache-2.0",
+)
+TOPICS = ("knowledge", "commonsense", "language")
+_CONFIG = {
+    "output_type": "multiple_choice",
+    "doc_to_text": lambda row: row["context"],
+    "doc_to_choice": lambda row: row["choices"],
+    "doc_to_target": lambda row: row["answer"],
+    "metric_list": [
+        {"metric": "acc", "aggregation": "mean", "higher_is_better": True},
+        {"metric": "acc_norm", "aggregation": "mean", "higher_is_better": True},
+    ],
+}
+
+
+def measure(model: Model, seed: int, progress: Progress) -> Measurement:
+    """Accuracy by log-probability.  Raises ServingError when the server died or scores inconsistently."""
+    data, rows = load_builtin(DATA.name, DATA.digest)
+    results = run_task(model, Task("completion", _CONFIG, rows), seed, progress)
+    metrics = (rate("acc", results, chance=0.25), rate("acc_norm", results, chance=0.25))
+    return Measurement(CHECK.name, CHECK.version, (data,), metrics, samples(results, seed, graded("acc")), seed)
+
+
+CHECK = Check(
+    name="performance/completion",
+    version="1",
+    title="Sentence completion by log-probability",
+    data=(DATA,),
+    metrics=(
+        MetricDeclaration("acc", "rate", "ratio", "higher", DATA.items, "Right endings", TOPICS),
+        MetricDeclaration("acc_norm", "rate", "ratio", "higher", DATA.items, "Right endings, by length", TOPICS),
+    ),
+    units=DATA.items,
+    measure=measure,
+    needs=frozenset({"echo"}),
+    settings={"shots": 0},
+)

@@ -1,0 +1,87 @@
+"""General knowledge as questions with lettered options.
+
+214 questions in six topics, each with four options; the letters A to D are scored by named tokens through lm-eval after
+five worked examples.  Right answers are spread evenly over the letters, so that always choosing one letter scores 25 %.
+
+How many items: a one-sided 95 % Wilson bound on n items lies about 1.645 sqrt(p (1 - p) / n) under the measured rate.
+With 214 items that is 0.049 at p = 0.25 and 0.056 at p = 0.5, so a limit is decided for models whose true accuracy
+lies some 0.11 above it (the distance from which a pass is 95 % sure: twice that bound).
+"""
+
+from __future__ import annotations
+
+from checks.contract import Check, MetricDeclaration, Model, Progress
+from checks.datasets import Row, load_builtin
+from checks.performance.harness import Task, run_task
+from checks.performance.ledger import CROSS_CHECKED
+from checks.performance.results import graded, rate, samples, scoring_difference
+from pipeline.digests import Digest
+from pipeline.measurement import DataSet, Measurement
+
+DATA = DataSet(
+    "performance/knowledge",
+    "1",
+    214,
+    Digest("sha256:90903172b24532adc4df915de4f2d817c8b8e1c0ec8a766ec6e50e58ab0d9b95"),
+    "Apache-2.0",
+)
+LETTERS = ("A", "B", "C", "D")
+TOPICS = ("geography", "science", "history", "arts", "language", "everyday")
+INTRODUCTION = "The following are questions with one right answer each.\n\n"
+SHOTS: tuple[Row, ...] = (
+    {"question": "Which animal is the symbol of peace?", "choices": ["Dove", "Crow", "Shark", "Wolf"], "answer": 0},
+    {"question": "What is seven minus two?", "choices": ["Three", "Nine", "Five", "Six"], "answer": 2},
+    {"question": "What is the capital of Hungary?", "choices": ["Sofia", "Zagreb", "Minsk", "Budapest"], "answer": 3},
+    {"question": "What do you use to eat soup?", "choices": ["A fork", "A spoon", "A comb", "A rake"], "answer": 1},
+    {"question": "Which of these is the coldest?", "choices": ["Tea", "Bread", "Snow", "Sand"], "answer": 2},
+)
+
+
+def question_text(row: Row) -> str:
+    """The question, its lettered options and the cue for an answer."""
+    options = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, row["choices"], strict=True))
+    return f"{row['question']}\n{options}\nAnswer:"
+
+
+def letter_task(name: str, rows: list[Row]) -> Task:
+    """`rows` as a five-shot task of one-letter answers, as MMLU's are."""
+    config = {
+        "output_type": "multiple_choice",
+        "description": INTRODUCTION,
+        "doc_to_text": question_text,
+        "doc_to_choice": list(LETTERS),
+        "doc_to_target": lambda row: row["answer"],
+        "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    }
+    return Task(name, config, rows, SHOTS)
+
+
+def measure(model: Model, seed: int, progress: Progress) -> Measurement:
+    """Accuracy on the letters.  Raises ServingError when named tokens and echo disagree, or the server died."""
+    data, rows = load_builtin(DATA.name, DATA.digest)
+    results = run_task(model, letter_task("knowledge", rows), seed, progress)
+    metrics = (rate("acc", results, chance=1 / len(LETTERS)), scoring_difference(results))
+    return Measurement(CHECK.name, CHECK.version, (data,), metrics, samples(results, seed, graded("acc")), seed)
+
+
+CHECK = Check(
+    name="performance/knowledge",
+    version="1",
+    title="General knowledge, lettered options",
+    data=(DATA,),
+    metrics=(
+        MetricDeclaration("acc", "rate", "ratio", "higher", DATA.items, "Right letters", TOPICS),
+        MetricDeclaration(
+            "scoring_difference",
+            "mean",
+            "nats",
+            "lower",
+            CROSS_CHECKED,
+            "Named tokens against echo, largest difference",
+        ),
+    ),
+    units=DATA.items,
+    measure=measure,
+    needs=frozenset({"echo", "named-tokens"}),
+    settings={"shots": len(SHOTS), "letters": "".join(LETTERS), "cross_checked": CROSS_CHECKED},
+)

@@ -1,0 +1,75 @@
+"""lm-eval results to metrics and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from checks.performance.harness import Result
+from pipeline.measurement import Metric, Sample
+
+
+def rate(
+    name: str, results: Sequence[Result], *, lm_eval_name: str | None = None, chance: float | None = None
+) -> Metric:
+    """The share of valid items for which lm-eval's metric is 1, with the topic of each item as a slice."""
+    valid = [result for result in results if result.error is None]
+    return Metric(
+        name=name,
+        kind="rate",
+        unit="ratio",
+        better="higher",
+        items=tuple(result.row["id"] for result in valid),
+        values=tuple(result.values[lm_eval_name or name] for result in valid),
+        invalid=len(results) - len(valid),
+        slices={"topic": tuple(result.row["topic"] for result in valid)},
+        chance=chance,
+    )
+
+
+def scoring_difference(results: Sequence[Result]) -> Metric:
+    """The largest difference, in nats, between named tokens and echo, of each item that was scored both ways."""
+    checked = [result for result in results if result.difference is not None]
+    return Metric(
+        name="scoring_difference",
+        kind="mean",
+        unit="nats",
+        better="lower",
+        items=tuple(result.row["id"] for result in checked),
+        values=tuple(result.difference or 0.0 for result in checked),
+    )
+
+
+def samples(results: Sequence[Result], seed: int, outcome: Callable[[Result], str]) -> tuple[Sample, ...]:
+    """One sample a row: its whole prompt, the answer taken, and the log-probabilities that the grade rests on."""
+    return tuple(
+        Sample(
+            id=result.row["id"],
+            prompt=result.prompt,
+            response=result.answer or _likeliest(result),
+            outcome="invalid" if result.error is not None else outcome(result),
+            valid=result.error is None,
+            seed=seed,
+            detail=_detail(result),
+        )
+        for result in results
+    )
+
+
+def graded(metric: str) -> Callable[[Result], str]:
+    """`correct` where lm-eval's `metric` is 1, else `wrong`."""
+    return lambda result: "correct" if result.values[metric] == 1 else "wrong"
+
+
+def _likeliest(result: Result) -> str:
+    if not result.logprobs or result.error is not None:
+        return ""
+    return result.continuations[result.logprobs.index(max(result.logprobs))].strip()
+
+
+def _detail(result: Result) -> dict[str, Any]:
+    if result.error is not None:
+        return {"error": result.error}
+    if not result.logprobs:
+        return {}
+    return {"continuations": list(result.continuations), "logprobs": list(result.logprobs), "way": result.way}

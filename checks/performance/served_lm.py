@@ -1,0 +1,198 @@
+"""A served model as lm-eval's `LM`.  Imported late: lm_eval takes seconds to import.
+
+Multiple choice is scored with the least work: where every choice of a question is one token after the same context,
+one request names them all; otherwise each is scored by echo.  In every run a seeded sample of the named ones is scored
+by echo too, and a difference beyond the noise of echo itself is an error.  A failed request is recorded as invalid and
+kills nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lm_eval.api.model import LM
+
+from checks.contract import ChoiceRequest, Model, Progress, Sampling, Score, ScoreRequest
+from checks.performance.ledger import BATCH, CROSS_CHECKED, NOISE_FACTOR, TOLERANCE, Key, Ledger
+from checks.performance.tokens import Tokens
+from pipeline.errors import RequestError, ServingError
+
+_FAILED = -1e9  # stands in for the log-probability of a failed request, whose item is invalid; finite for lm-eval
+_MAX_ANSWER_TOKENS = 256  # where a task names no limit
+
+
+@dataclass(frozen=True)
+class _Question:
+    """All choices of one item after one context, with their places in the list of requests."""
+
+    key: Key
+    context: str
+    choices: tuple[str, ...]
+    places: tuple[int, ...]
+
+
+class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
+    """lm-eval's view of a `Model`.  `ledger` fills as requests are answered."""
+
+    def __init__(self, model: Model, tokens: Tokens, seed: int, progress: Progress) -> None:
+        super().__init__()
+        self._model = model
+        self._tokens = tokens
+        self._seed = seed
+        self._progress = progress
+        self.ledger = Ledger()
+
+    @property
+    def tokenizer_name(self) -> str:
+        return self._model.name
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The conversation as the checkpoint's own template writes it, ready for the assistant's turn."""
+        if not add_generation_prompt:
+            raise RequestError(
+                "a task wants to begin the assistant's answer",
+                why="The chat template is rendered by the server, ready for a new turn only.",
+                remedy="Use the task without a chat template, or without 'gen_prefix'.",
+            )
+        return self._model.render(chat_history)
+
+    def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+        """The log-probability of each continuation, and whether it is the greedy one."""
+        results: list[tuple[float, bool]] = [(_FAILED, False)] * len(requests)
+        questions = list(_questions(requests))
+        named = [question for question in questions if self._tokens.single_tokens(question.context, question.choices)]
+        self._by_name(named, results)
+        self._cross_check(named)
+        chosen = {question.key for question in named}
+        self._by_echo([question for question in questions if question.key not in chosen], results)
+        return results
+
+    def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
+        """Not offered.  Raises RequestError."""
+        raise RequestError(
+            "rolling log-likelihood is not measured",
+            why=f"{len(requests)} requests ask for the perplexity of whole documents, which no suite uses.",
+            remedy="Choose a task of multiple choice or of generated answers.",
+        )
+
+    def generate_until(self, requests: Sequence[Any]) -> list[str]:
+        """One generated answer a request.  Empty, truncated and failed answers are recorded as invalid."""
+        answers: list[str] = []
+        for start in range(0, len(requests), BATCH):
+            batch = requests[start : start + BATCH]
+            answers.extend(self._generate(batch))
+            self._progress(len(batch))
+        return answers
+
+    def _generate(self, batch: Sequence[Any]) -> list[str]:
+        texts = [""] * len(batch)
+        groups: dict[Sampling, list[int]] = {}
+        for place, request in enumerate(batch):
+            groups.setdefault(sampling_of(request.args[1], self._seed), []).append(place)
+        for sampling, places in groups.items():
+            answers = self._model.complete([batch[place].args[0] for place in places], sampling)
+            for place, answer in zip(places, answers, strict=True):
+                key = _key(batch[place])
+                texts[place] = answer.text
+                self.ledger.finishes[key] = answer.finish
+                if answer.error is not None:
+                    self.ledger.invalid[key] = answer.error
+                elif answer.finish != "stop":
+                    self.ledger.invalid[key] = f"truncated at {sampling.max_tokens} tokens"
+                elif not answer.text.strip():
+                    self.ledger.invalid[key] = "empty answer"
+        return texts
+
+    def _by_name(self, questions: Sequence[_Question], results: list[tuple[float, bool]]) -> None:
+        for start in range(0, len(questions), BATCH):
+            batch = questions[start : start + BATCH]
+            rows = self._model.choose([ChoiceRequest(question.context, question.choices) for question in batch])
+            for question, row in zip(batch, rows, strict=True):
+                self._record(question, row, results)
+            self._progress(len(batch))
+
+    def _by_echo(self, questions: Sequence[_Question], results: list[tuple[float, bool]]) -> None:
+        batch: list[_Question] = []
+        size = 0
+        for question in questions:
+            batch.append(question)
+            size += len(question.choices)
+            if size >= BATCH:
+                self._echo_batch(batch, results)
+                batch, size = [], 0
+        if batch:
+            self._echo_batch(batch, results)
+
+    def _echo_batch(self, batch: Sequence[_Question], results: list[tuple[float, bool]]) -> None:
+        for question, row in zip(batch, self._echo(batch), strict=True):
+            self._record(question, row, results)
+        self._progress(len(batch))
+
+    def _echo(self, questions: Sequence[_Question]) -> list[tuple[Score, ...]]:
+        requests = [ScoreRequest(question.context, choice) for question in questions for choice in question.choices]
+        scores = iter(self._model.score(requests))
+        return [tuple(next(scores) for _ in question.choices) for question in questions]
+
+    def _record(self, question: _Question, row: Sequence[Score], results: list[tuple[float, bool]]) -> None:
+        for place, score in zip(question.places, row, strict=True):
+            results[place] = (score.logprob, score.greedy)
+            self.ledger.ways[question.key] = score.way
+            if score.error is not None:
+                self.ledger.invalid[question.key] = score.error
+                results[place] = (_FAILED, False)
+
+    def _cross_check(self, questions: Sequence[_Question]) -> None:
+        """Score a seeded sample both ways.  Raises ServingError when they differ by more than echo's own noise."""
+        drawn = random.Random(self._seed).sample(list(questions), min(CROSS_CHECKED, len(questions)))  # noqa: S311
+        if not drawn:
+            return
+        named = self._model.choose([ChoiceRequest(question.context, question.choices) for question in drawn])
+        echoed = self._echo(drawn)
+        noise = _largest_difference(echoed[0], self._echo(drawn[:1])[0])
+        allowed = TOLERANCE + NOISE_FACTOR * noise
+        for question, one, other in zip(drawn, named, echoed, strict=True):
+            if any(score.error is not None for score in (*one, *other)):
+                continue  # counted as invalid where the item itself is scored
+            difference = _largest_difference(one, other)
+            self.ledger.differences[question.key] = difference
+            if difference > allowed:
+                raise _ways_differ(question, difference, allowed)
+
+
+def sampling_of(arguments: Mapping[str, Any], seed: int) -> Sampling:
+    """lm-eval's generation arguments as ours; greedy unless the task says `do_sample`."""
+    until = arguments.get("until", [])
+    stops = (until,) if isinstance(until, str) else tuple(until)
+    temperature = float(arguments.get("temperature", 0.0)) if arguments.get("do_sample") else 0.0
+    tokens = int(arguments.get("max_gen_toks", arguments.get("max_tokens", _MAX_ANSWER_TOKENS)))
+    return Sampling(
+        tokens, temperature, float(arguments.get("top_p", 1.0)), seed, tuple(stop for stop in stops if stop)
+    )
+
+
+def _questions(requests: Sequence[Any]) -> Iterator[_Question]:
+    """Requests of one item that share a context, in the order in which they came."""
+    groups: dict[tuple[Key, str], list[int]] = {}
+    for place, request in enumerate(requests):
+        groups.setdefault((_key(request), request.args[0]), []).append(place)
+    for (key, context), places in groups.items():
+        yield _Question(key, context, tuple(requests[place].args[1] for place in places), tuple(places))
+
+
+def _key(request: Any) -> Key:
+    return str(request.task_name), int(request.doc_id)
+
+
+def _largest_difference(one: Sequence[Score], other: Sequence[Score]) -> float:
+    return max(abs(left.logprob - right.logprob) for left, right in zip(one, other, strict=True))
+
+
+def _ways_differ(question: _Question, difference: float, allowed: float) -> ServingError:
+    return ServingError(
+        f"item {question.key[1]} of {question.key[0]} scores differently by named tokens and by echo",
+        why=f"Their log-probabilities differ by {difference:.4f} nats; at most {allowed:.4f} is noise.",
+        remedy="Use a vLLM release in which both ways agree; results of this server do not count.",
+    )
