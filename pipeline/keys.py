@@ -6,6 +6,7 @@ A key's identity is the SHA-256 of its DER SubjectPublicKeyInfo: two files, name
 from __future__ import annotations
 
 import os
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from pipeline.digests import Digest, sha256
-from pipeline.errors import KeyFileError, RequestError
-from pipeline.files import read_bounded, write_atomic
+from pipeline.errors import AirlockError, KeyFileError, RequestError
+from pipeline.files import read_bounded, storage_failure, write_atomic
 
 _KEY_LIMIT = 64 * 1024  # bytes
 _HASH_OF_CURVE: dict[str, hashes.HashAlgorithm] = {
@@ -131,19 +132,40 @@ def write_key_pair(key: SigningKey, private: Path) -> Path:
         StorageError: the disk failed.
     """
     public = private.with_suffix(".pub")
-    for path in (private, public):
-        if os.path.lexists(path):
-            raise KeyFileError(
-                f"cannot write the key {path}",
-                why="There is a file of that name already, and keys are never overwritten.",
-                remedy="Choose another name, or move the old key away.",
-            )
+    if os.path.lexists(public):
+        raise _exists_already(public)
     encoded = key.private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    write_atomic(private, encoded, mode=0o600)
-    write_atomic(public, key.verifying_key.pem)
+    _write_new(private, encoded, mode=0o600)
+    try:
+        _write_new(public, key.verifying_key.pem, mode=0o644)
+    except AirlockError:
+        private.unlink()  # half a pair is of no use, and would stand in the way of the next attempt
+        raise
     return public
+
+
+def _write_new(path: Path, data: bytes, *, mode: int) -> None:
+    """Write a file that must not exist: whole under another name, then linked to its own, which never replaces."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    write_atomic(temporary, data, mode=mode)
+    try:
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise _exists_already(path) from error
+    except OSError as error:
+        raise storage_failure(f"cannot write the key {path}", error) from error
+    finally:
+        temporary.unlink()
+
+
+def _exists_already(path: Path) -> KeyFileError:
+    return KeyFileError(
+        f"cannot write the key {path}",
+        why="There is a file of that name already, and keys are never overwritten.",
+        remedy="Choose another name, or move the old key away.",
+    )
 
 
 def _key_bytes(path: Path) -> bytes:

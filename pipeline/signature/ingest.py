@@ -1,0 +1,172 @@
+"""One pass over the bytes of a checkpoint: each file is hashed and, where wanted, copied from the same read.
+
+Large files go first and one worker runs a core, so that no worker is left alone with a large file at the end.  Memory
+is one buffer a worker.  Where the file system can share blocks (reflink), the copy is cloned first and the clone, which
+the submitter cannot write, is what is hashed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from pipeline.digests import Digest
+from pipeline.files import storage_errors
+from pipeline.manifest import FileEntry
+from pipeline.signature.tree import ListedFile, open_beneath, reading_problem
+
+_BUFFER = 1 << 20  # bytes
+_FICLONE = 0x40049409  # ioctl of linux/fs.h: share the blocks of another file
+_FILE_MODE = 0o444
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one pass saw: an entry for each file that could be read whole, one line for each that could not."""
+
+    files: tuple[FileEntry, ...]
+    problems: tuple[str, ...]
+
+
+class _StoppedError(Exception):
+    """Another worker failed, so that this one's result is of no use."""
+
+
+@dataclass
+class Pass:
+    """One pass over files below the open directory `source`.
+
+    `destination`, if given, is an open, empty directory that receives a copy.  Copying (not hashing) stops as soon as a
+    file differs from `expected`, because the copy will never be used then.  `progress` is told how many more bytes were
+    read, by one thread at a time.
+    """
+
+    source: int
+    destination: int | None = None
+    expected: Mapping[str, Digest] = field(default_factory=dict)
+    progress: Callable[[int], None] | None = None
+    _spoiled: threading.Event = field(default_factory=threading.Event)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _local: threading.local = field(default_factory=threading.local)
+
+    def run(self, files: Sequence[ListedFile]) -> Observed:
+        """Read every file once.
+
+        Raises:
+            StorageError: the copy could not be written.
+        """
+        if self.destination is not None:
+            _make_directories(self.destination, files)
+        largest_first = sorted(files, key=lambda file: -file.size)
+        with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as workers:
+            futures = [workers.submit(self._read, file) for file in largest_first]
+            try:
+                results = [future.result() for future in futures]
+            except BaseException:
+                self._stopped.set()
+                raise
+        return Observed(
+            files=tuple(sorted(result for result in results if isinstance(result, FileEntry))),
+            problems=tuple(sorted(result for result in results if isinstance(result, str))),
+        )
+
+    def _read(self, file: ListedFile) -> FileEntry | str:
+        try:
+            with _closing(open_beneath(self.source, file.path, os.O_RDONLY | os.O_NONBLOCK)) as source:
+                return self._read_open(file.path, source)
+        except OSError as error:
+            self._spoiled.set()
+            return reading_problem(file.path, error)
+
+    def _read_open(self, path: str, source: int) -> FileEntry | str:
+        before = os.fstat(source)
+        if not stat.S_ISREG(before.st_mode):
+            self._spoiled.set()
+            return f"{path}: is no regular file any more"
+        size, digest = self._hash(path, source, before.st_size)
+        if size != before.st_size or _state(os.fstat(source)) != _state(before):
+            self._spoiled.set()
+            return f"{path}: changed while it was read"
+        if self.expected.get(path, digest) != digest:
+            self._spoiled.set()
+        return FileEntry(path, size, digest)
+
+    def _hash(self, path: str, source: int, limit: int) -> tuple[int, Digest]:
+        if self.destination is None or self._spoiled.is_set():
+            return self._stream(source, limit)
+        with storage_errors(f"cannot store {path}"):
+            copy = open_beneath(self.destination, path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        with _closing(copy):
+            shared = _cloned(source, copy)
+            size, digest = self._stream(copy, limit) if shared else self._stream(source, limit, copy, path)
+            with storage_errors(f"cannot store {path}"):
+                os.fchmod(copy, _FILE_MODE)
+        return size, digest
+
+    def _stream(self, source: int, limit: int, copy: int | None = None, path: str = "") -> tuple[int, Digest]:
+        """Hash what `source` holds and write it to `copy`, through one buffer; stop when it exceeds `limit` bytes."""
+        buffer = self._buffer()
+        state, size = hashlib.sha256(), 0
+        while size <= limit and (count := os.readv(source, [buffer])):
+            if self._stopped.is_set():
+                raise _StoppedError
+            chunk = buffer[:count]
+            state.update(chunk)
+            if copy is not None and not self._spoiled.is_set():
+                with storage_errors(f"cannot store {path}"):
+                    _write_all(copy, chunk)
+            size += count
+            self._report(count)
+        return size, Digest("sha256:" + state.hexdigest())
+
+    def _buffer(self) -> memoryview:
+        if not hasattr(self._local, "buffer"):
+            self._local.buffer = memoryview(bytearray(_BUFFER))
+        buffer: memoryview = self._local.buffer
+        return buffer
+
+    def _report(self, count: int) -> None:
+        if self.progress is not None:
+            with self._lock:
+                self.progress(count)
+
+
+def _make_directories(root: int, files: Sequence[ListedFile]) -> None:
+    parents = {path[:end] for path in (file.path for file in files) for end, part in enumerate(path) if part == "/"}
+    for parent in sorted(parents):
+        with storage_errors(f"cannot store {parent}"):
+            os.mkdir(parent, 0o755, dir_fd=root)
+
+
+def _cloned(source: int, copy: int) -> bool:
+    """Make `copy` share the blocks of `source`, if both lie on one file system that can; nothing is read."""
+    try:
+        fcntl.ioctl(copy, _FICLONE, source)
+    except OSError:  # another file system, or one without this ability: the bytes are copied instead
+        return False
+    return True
+
+
+def _write_all(descriptor: int, chunk: memoryview) -> None:
+    while chunk:
+        chunk = chunk[os.write(descriptor, chunk) :]
+
+
+@contextlib.contextmanager
+def _closing(descriptor: int) -> Iterator[int]:
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

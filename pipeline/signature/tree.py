@@ -1,0 +1,141 @@
+"""What lies in a checkpoint directory, listed without following a single link.
+
+Every open is relative to a directory already open and refuses links, so that nothing which is swapped meanwhile can
+lead out of the checkpoint.  Only regular files and directories are acceptable; anything else is a problem, with one
+line that names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import RequestError
+from pipeline.signature.paths import DEPTH_LIMIT, collisions, path_problem
+
+FILE_LIMIT = 100_000  # files; the largest public checkpoints have about a thousand
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link, which could point anywhere",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+@dataclass(frozen=True)
+class ListedFile:
+    """A regular file: its path from the checkpoint's top, its size in bytes, and which inode it is."""
+
+    path: str
+    size: int
+    device: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All regular files below a directory, and one line for each thing that may not be there."""
+
+    files: tuple[ListedFile, ...]
+    problems: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def opened_directory(path: Path) -> Iterator[int]:
+    """A descriptor of the directory `path`, for as long as the block lasts.
+
+    Raises:
+        RequestError: it is no directory, or may not be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise RequestError(
+            f"cannot read the checkpoint {path}",
+            why=f"The system says: {error.strerror}.",
+            remedy="Give the path of a directory that this user may read.",
+        ) from error
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def list_tree(root: int) -> Listing:
+    """Every regular file below the open directory `root`, and what else is there."""
+    files: list[ListedFile] = []
+    problems: list[str] = []
+    _walk(root, "", files, problems)
+    problems += collisions(file.path for file in files)
+    if len(files) > FILE_LIMIT:
+        problems.append(f"the checkpoint has more than {FILE_LIMIT} files")
+    return Listing(tuple(sorted(files, key=lambda file: file.path)), tuple(problems))
+
+
+def open_beneath(root: int, path: str, flags: int) -> int:
+    """Open `path` below the open directory `root`; no part of it may be a link.  Raises OSError."""
+    *parents, name = path.split("/")
+    directory = os.dup(root)
+    try:
+        for parent in parents:
+            inner = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+            os.close(directory)
+            directory = inner
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    finally:
+        os.close(directory)
+
+
+def shown(path: str) -> str:
+    """`path` for a message: what is not valid UTF-8 is written as escapes."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def reading_problem(path: str, error: OSError) -> str:
+    """One line for a file or directory that could not be read."""
+    if error.errno == errno.ELOOP:
+        return f"{shown(path)}: became a symbolic link while the checkpoint was read"
+    return f"{shown(path)}: cannot be read ({error.strerror})"
+
+
+def _walk(directory: int, prefix: str, files: list[ListedFile], problems: list[str]) -> None:
+    try:
+        with os.scandir(directory) as scan:
+            names = sorted(entry.name for entry in scan)
+    except OSError as error:
+        problems.append(reading_problem(prefix.removesuffix("/") or ".", error))
+        return
+    for name in names:
+        if len(files) > FILE_LIMIT:
+            return
+        path = prefix + name
+        if problem := path_problem(path):
+            problems.append(f"{shown(path)}: {problem}")
+            continue
+        try:
+            _visit(directory, name, path, files, problems)
+        except OSError as error:
+            problems.append(reading_problem(path, error))
+
+
+def _visit(parent: int, name: str, path: str, files: list[ListedFile], problems: list[str]) -> None:
+    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if stat.S_ISREG(status.st_mode):
+        files.append(ListedFile(path, status.st_size, status.st_dev, status.st_ino))
+    elif not stat.S_ISDIR(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "of an unknown kind")
+        problems.append(f"{path}: is {kind}; only regular files are accepted")
+    elif path.count("/") + 1 < DEPTH_LIMIT:
+        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            _walk(inner, path + "/", files, problems)
+        finally:
+            os.close(inner)
+    else:
+        problems.append(f"{path}: lies deeper than {DEPTH_LIMIT} directories")
