@@ -79,7 +79,7 @@ class AuditLog:
 
     def __init__(self, path: Path, trusted: Sequence[VerifyingKey], *, clock: Callable[[], datetime] = _now) -> None:
         self.path = path
-        self._trusted = tuple(trusted)
+        self.trusted = tuple(trusted)
         self._clock = clock
         self._file = path / "log.jsonl"
         self._head = path / "head.json"
@@ -172,7 +172,7 @@ class AuditLog:
     def _signed_tail(self) -> _Tail:
         if not self._head.exists():
             return _Tail()
-        opened = open_envelope(read_bounded(self._head), HEAD_PAYLOAD, self._trusted)
+        opened = open_envelope(read_bounded(self._head), HEAD_PAYLOAD, self.trusted)
         try:
             value = json.loads(opened.payload)
             return _Tail(int(value["entries"]), parse_digest(value["last"]), int(value["start"]), int(value["end"]))
@@ -195,7 +195,7 @@ class AuditLog:
     def _entry(self, line: bytes, index: int, previous: Digest | None) -> Entry:
         """The entry in `line`, whose index and predecessor are known.  (No predecessor given: it is not compared.)"""
         try:
-            opened = open_envelope(line, ENTRY_PAYLOAD, self._trusted)
+            opened = open_envelope(line, ENTRY_PAYLOAD, self.trusted)
         except AirlockError as error:
             raise _tampered(f"entry {index} is not signed by a trusted key ({error.why.rstrip('.')})") from error
         entry = _parse_entry(opened.payload, sha256(line), opened.signers[0], index)

@@ -1,0 +1,111 @@
+"""What is kept with a promoted model so that the decision can be proved, and checked, from the registry alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.approvals import ApprovedDecision
+from pipeline.attestations import read_attestation
+from pipeline.digests import Digest, canonical_json, hex_of, sha256
+from pipeline.errors import EvidenceError, PromotionError
+from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, open_envelope
+from pipeline.evidence.store import EvidenceStore
+from pipeline.files import read_bounded
+from pipeline.keys import VerifyingKey
+from pipeline.policy.decision import DECISION_TYPE, Decision, decision_from_json
+from pipeline.registry import interface as kinds
+from pipeline.registry.interface import Attachment
+from pipeline.signature.verified import VerifiedCandidate
+
+_GZIP = "application/x-ndjson+gzip"
+
+
+def gather_proof(
+    store: EvidenceStore, approved: ApprovedDecision, verified: VerifiedCandidate
+) -> tuple[Attachment, ...]:
+    """Everything that the decision rests on: signature bundle, policy, decision, evidence and samples.
+
+    Raises:
+        EvidenceError: something of it is missing from the store or was edited.
+        RequestError: the signature bundle is gone.
+    """
+    decision = approved.decision
+    evidence = store.evidence(decision.subject, decision.evidence)
+    bundle = read_bounded(verified.candidate.signature.bundle)
+    samples = dict.fromkeys(measurement.samples for measurement in evidence.measurements)
+    return (
+        Attachment(kinds.SIGNATURE, verified.candidate.signature.bundle.name, kinds.SIGNATURE, bundle),
+        Attachment(
+            kinds.POLICY, f"policy-{decision.policy}.json", "application/json", store.blob(decision.policy_digest)
+        ),
+        Attachment(kinds.DECISION, "decision.json", kinds.DSSE_JSON, store.blob(approved.digest)),
+        *(_blob(store, kinds.EVIDENCE, digest, "json", kinds.DSSE_JSON) for digest in decision.evidence),
+        *(_blob(store, kinds.SAMPLES, digest, "jsonl.gz", _GZIP) for digest in samples),
+    )
+
+
+def _blob(store: EvidenceStore, kind: str, digest: Digest, suffix: str, media_type: str) -> Attachment:
+    word = kind.split(".")[-2]
+    return Attachment(kind, f"{word}-{hex_of(digest)[:12]}.{suffix}", media_type, store.blob(digest))
+
+
+def checked_proof(
+    approved: ApprovedDecision,
+    verified: VerifiedCandidate,
+    attachments: Sequence[Attachment],
+    trusted: Sequence[VerifyingKey],
+) -> tuple[Attachment, ...]:
+    """The attachments with the approvals, after checking that they are the proof of this very decision.
+
+    Raises:
+        PromotionError: something of it is missing, was swapped, or was not part of the decision.
+        EvidenceError: a statement is not signed by one of `trusted`.
+    """
+    decision = approved.decision
+    by_kind: dict[str, set[Digest]] = {}
+    for attachment in attachments:
+        by_kind.setdefault(attachment.kind, set()).add(sha256(attachment.data))
+    wanted = {
+        kinds.SIGNATURE: ("signature bundle", {verified.bundle_digest}),
+        kinds.POLICY: ("policy", {decision.policy_digest}),
+        kinds.DECISION: ("decision", {approved.digest}),
+        kinds.EVIDENCE: ("evidence", set(decision.evidence)),
+    }
+    for kind, (word, digests) in wanted.items():
+        given = by_kind.get(kind, set())
+        if given != digests:
+            raise PromotionError(
+                f"the {word} given is not the one decided on",
+                why=f"Missing: {_listed(digests - given)}. Not part of the decision: {_listed(given - digests)}.",
+                remedy="Have the gate decide again with what is there now.",
+                subject=decision.subject,
+            )
+    for attachment in attachments:
+        if attachment.kind == kinds.DECISION:
+            _require_same_decision(attachment.data, decision, trusted)
+        elif attachment.kind == kinds.EVIDENCE:
+            open_envelope(attachment.data, IN_TOTO_PAYLOAD, trusted)
+    people = (Attachment(kinds.APPROVAL, _file(a.person, a.role), kinds.DSSE_JSON, a.voice.envelope)
+              for a in approved.approvals)  # fmt: skip
+    unique = {(attachment.kind, sha256(attachment.data)): attachment for attachment in (*attachments, *people)}
+    return tuple(unique.values())
+
+
+def _require_same_decision(envelope: bytes, decision: Decision, trusted: Sequence[VerifyingKey]) -> None:
+    attestation = read_attestation(envelope, DECISION_TYPE, trusted)
+    stored = decision_from_json(canonical_json(attestation.predicate))
+    if stored != decision or attestation.subject != decision.subject:
+        raise EvidenceError(
+            "the decision given is not the one that was signed",
+            why="Its envelope has the right digest, but states something else.",
+            remedy="Have the gate decide again.",
+            subject=decision.subject,
+        )
+
+
+def _file(person: str, role: str) -> str:
+    return f"approval-{role}-{person}.json"
+
+
+def _listed(digests: set[Digest]) -> str:
+    return ", ".join(sorted(digests)) or "none"

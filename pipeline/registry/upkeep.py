@@ -1,0 +1,161 @@
+"""Keeping a registry on disk in order: verify everything, make caches anew, collect what nothing needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pipeline.audit import AuditLog
+from pipeline.digests import Digest, sha256
+from pipeline.errors import DeniedError, RegistryContentError
+from pipeline.files import storage_errors
+from pipeline.registry.consume import checked_model, checked_record
+from pipeline.registry.history import History, Placement
+from pipeline.registry.interface import Registry
+from pipeline.registry.layout import LayoutRegistry
+from pipeline.registry.model import EMPTY_BLOB, model_config, read_manifest
+from pipeline.registry.placing import announce, current_history, row_of, tag
+from pipeline.registry.records import Promotion
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check of the whole registry found.  `size` is in bytes, of all files that were read."""
+
+    models: int
+    blobs: int
+    size: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What garbage collection removed.  `size` is in bytes."""
+
+    blobs: int
+    unfinished: int
+    size: int
+
+
+def verify_registry(registry: Registry, log: AuditLog) -> Report:
+    """Re-hash everything that was ever promoted, and compare records, index, table and tags with the log.
+
+    Raises:
+        EvidenceError: the log itself does not verify, and so nothing can be compared with it.
+    """
+    history = current_history(registry, log)
+    problems: list[str] = []
+    wanted: dict[Digest, int] = {}
+    for placement in history.everything():
+        try:
+            wanted |= _content(registry, log, placement)
+        except DeniedError as error:
+            problems.append(f"{placement.name} in {placement.stage}: {error.what}. {error.why}")
+    for digest, size in sorted(wanted.items()):
+        problem = registry.check(digest, size)
+        if problem is not None:
+            problems.append(f"{digest}: {problem}")
+    problems += _cache_problems(registry, history)
+    models = {placement.manifest for placement in history.everything()}
+    return Report(len(models), len(wanted), sum(wanted.values()), tuple(problems))
+
+
+def restore_caches(registry: Registry, log: AuditLog) -> None:
+    """Make index, tags and stage table say what the log says.
+
+    Raises:
+        EvidenceError, RegistryContentError: the log or a record does not verify.
+        StorageError: the disk failed.
+    """
+    history = current_history(registry, log)
+    for placement in history.everything():
+        announce(checked_record(registry, log, placement), placement.record_manifest, registry)
+    with registry.table.changing() as change:
+        for placed in history.placements.values():
+            change.set(row_of(placed[-1]), history.head)
+
+
+def collect_garbage(registry: LayoutRegistry, log: AuditLog) -> Collected:
+    """Remove what no promotion needs: blobs of interrupted promotions, and files that were never finished.
+
+    Everything that was ever promoted stays, with its proof, and so does whatever is attached to it.
+
+    Raises:
+        EvidenceError, RegistryContentError: the log or a record does not verify; nothing is removed then.
+        StorageError: the disk failed.
+    """
+    with registry.alone():
+        history = current_history(registry, log)
+        needed: set[Digest] = set()
+        for placement in history.everything():
+            needed |= set(_content(registry, log, placement))
+        needed |= set(_announced(registry, needed))
+        blobs = [(digest, path) for digest, path in registry.stored() if digest not in needed]
+        unfinished = registry.unfinished()
+        paths = [*(path for _, path in blobs), *unfinished]
+        with storage_errors(f"cannot collect garbage in {registry.location}"):
+            size = sum(path.lstat().st_size for path in paths)
+            registry.forget({digest for digest, _ in blobs})
+            for path in paths:
+                path.unlink()
+        return Collected(len(blobs), len(unfinished), size)
+
+
+def _content(registry: Registry, log: AuditLog, placement: Placement) -> dict[Digest, int]:
+    """Every blob and manifest that a placement consists of, with sizes in bytes."""
+    record = checked_record(registry, log, placement)
+    manifest = checked_model(registry, record)
+    config = model_config(manifest)
+    content = {file.digest: file.size for file in manifest.files}
+    content |= {sha256(config): len(config), record.manifest: record.manifest_size, sha256(EMPTY_BLOB): len(EMPTY_BLOB)}
+    for manifest_digest in (placement.record_manifest, *(one.manifest for one in record.attachments)):
+        content |= _attached(registry, record, manifest_digest)
+    missing = {one.digest for one in record.attachments} - set(content)
+    if missing:
+        raise RegistryContentError(
+            f"the proof of '{record.name}' is incomplete",
+            why=f"The record names {', '.join(sorted(missing))}, which is not attached.",
+            remedy="Restore the registry from a backup.",
+            subject=record.subject,
+        )
+    return content
+
+
+def _attached(registry: Registry, record: Promotion, manifest: Digest) -> dict[Digest, int]:
+    data = registry.manifest(manifest)
+    subject, parts = read_manifest(data)
+    if subject is None or subject.digest != record.manifest:
+        raise RegistryContentError(
+            f"{manifest} is not attached to '{record.name}'",
+            why="Its subject is another manifest.",
+            remedy="Restore the registry from a backup.",
+            subject=record.subject,
+        )
+    return {manifest: len(data), **{part.digest: part.size for part in parts}}
+
+
+def _announced(registry: LayoutRegistry, promoted: set[Digest]) -> Iterator[Digest]:
+    """What the index lists and is attached to something promoted, such as a card that was added later."""
+    for entry in registry.published():
+        subject, parts = read_manifest(registry.manifest(entry.digest))
+        if subject is not None and subject.digest in promoted:
+            yield entry.digest
+            yield from (part.digest for part in parts)
+
+
+def _cache_problems(registry: Registry, history: History) -> Iterator[str]:
+    tags = registry.tags()
+    rows = {(row.name, row.stage): row for row in registry.table.rows()}
+    listed = {entry.digest for entry in registry.published()}
+    for place, placed in sorted(history.placements.items()):
+        now = placed[-1]
+        if tags.get(tag(*place)) != now.manifest:
+            yield f"the tag {tag(*place)} does not name {now.manifest}, which the log says is there"
+        if rows.get(place) != row_of(now):
+            yield f"the stage table does not say that {tag(*place)} is {now.manifest}, as the log does"
+    for manifest in sorted({one.manifest for one in history.everything()} - listed):
+        yield f"the index does not list {manifest}"
+    for name in sorted(set(tags) - {tag(*place) for place in history.placements}):
+        yield f"the tag {name} names something that was never promoted there"
+    for place in sorted(set(rows) - set(history.placements)):
+        yield f"the stage table lists {tag(*place)}, which was never promoted there"
