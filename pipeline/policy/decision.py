@@ -67,7 +67,11 @@ class ApprovalRequirement:
 
 @dataclass(frozen=True)
 class Decision:
-    """The gate's verdict on one candidate, bound to everything it was made from."""
+    """The gate's verdict on one candidate, bound to everything it was made from.
+
+    `stage` is the registry stage it was made for, or None for any; `waivers` are the digests of the signed waivers that
+    were given to the gate, sorted.
+    """
 
     release: str
     release_digest: Digest
@@ -80,6 +84,13 @@ class Decision:
     results: tuple[RuleResult, ...]
     approvals: tuple[ApprovalRequirement, ...]
     decided: datetime
+    stage: str | None = None
+    waivers: tuple[Digest, ...] = ()
+
+    @property
+    def waived(self) -> tuple[RuleResult, ...]:
+        """The rules that did not pass and were waived: with any, GO is a pass with waiver and never a plain pass."""
+        return tuple(result for result in self.results if result.outcome == "waived")
 
 
 DECISION_TYPE = "urn:airlock:decision:v1"
