@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]  # re-exported without __all__
@@ -37,6 +37,7 @@ def test_the_encoding_is_the_one_of_the_specification() -> None:
 
 
 @pytest.mark.parametrize("key", ALL_KINDS)
+@settings(deadline=None)
 @given(payload=st.binary(max_size=200))
 def test_what_is_sealed_opens(key: SigningKey, payload: bytes) -> None:
     opened = open_envelope(seal(payload, IN_TOTO_PAYLOAD, [key]), IN_TOTO_PAYLOAD, [key.verifying_key])
@@ -150,6 +151,7 @@ def test_other_bytes_deny(data: bytes) -> None:
         open_envelope(data, IN_TOTO_PAYLOAD, [KEY.verifying_key])
 
 
+@settings(deadline=None)
 @given(position=st.integers(min_value=0), flip=st.integers(min_value=1, max_value=255))
 def test_no_flipped_byte_yields_another_payload(position: int, flip: int) -> None:
     data = bytearray(seal(b"payload", IN_TOTO_PAYLOAD, [KEY]))
@@ -158,6 +160,7 @@ def test_no_flipped_byte_yields_another_payload(position: int, flip: int) -> Non
         assert open_envelope(bytes(data), IN_TOTO_PAYLOAD, [KEY.verifying_key]).payload == b"payload"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_cause_another_error(data: bytes) -> None:
     with pytest.raises(EvidenceError):

@@ -1,0 +1,133 @@
+"""What the gate decides about and from: the values that every rule is judged against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import numpy as np
+
+from pipeline.measurement import Metric
+from pipeline.policy.decision import Interval, Outcome, RuleResult
+from pipeline.policy.language import AnyRule, PolicyFile
+from pipeline.policy.runs import Measured
+from pipeline.policy.statistics import Bounds, Values, bounded_mean, bounded_quantile, bounded_rate
+
+_WORST_FIRST: tuple[Outcome, ...] = ("fail", "missing", "stale", "inconclusive", "waived", "pass")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One candidate before the gate.  `bounds` remembers what was computed: many rules ask about one metric."""
+
+    policy: PolicyFile
+    candidate: str
+    stage: str | None
+    at: datetime
+    measured: Measured
+    baseline: Measured | None
+    bounds: dict[tuple[int, str, str], Bounds] = field(default_factory=dict, compare=False, repr=False)
+
+    def bounds_of(self, part: Part) -> Bounds:
+        """The bounds of a metric or one slice of it, at the policy's confidence."""
+        key = (id(part.metric), part.column, part.label)
+        if key not in self.bounds:
+            self.bounds[key] = _bounds(part, self.policy.confidence)
+        return self.bounds[key]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A metric, or the items of it whose `column` has the `label`.  `values` and `clusters` run in parallel."""
+
+    metric: Metric
+    column: str = ""
+    label: str = ""
+
+    @property
+    def values(self) -> Values:
+        """The values of the items, in order."""
+        values = np.asarray(self.metric.values, dtype=np.float64)
+        return values[self.chosen] if self.column else values
+
+    @property
+    def clusters(self) -> Sequence[str] | None:
+        """The clusters of the items, in order, or None."""
+        if self.metric.clusters is None or not self.column:
+            return self.metric.clusters
+        return [self.metric.clusters[place] for place in self.chosen]
+
+    @property
+    def chosen(self) -> list[int]:
+        """The places of the slice's items."""
+        return [place for place, label in enumerate(self.metric.slices[self.column]) if label == self.label]
+
+    @property
+    def size(self) -> int:
+        """How many items."""
+        return len(self.chosen) if self.column else len(self.metric.values)
+
+    @property
+    def words(self) -> str:
+        """'In the slice language = zh: ', or nothing for the whole metric."""
+        return f"In the slice {self.column} = {self.label}: " if self.column else ""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What became of a rule or of a part of it, before it is written down as a RuleResult."""
+
+    outcome: Outcome
+    reason: str
+    remedy: str
+    limit: str = ""
+    measured: Interval | None = None
+    evidence: str | None = None
+    more_samples: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    closeness: float = 0.0
+    """How far on the right side of its limit a part is, in the metric's unit; the smallest is the worst."""
+
+
+def worst(judgements: Sequence[Judgement]) -> Judgement:
+    """The judgement that decides when all must pass; of equals the one closest to its limit, then the first.
+
+    How many of how many did not pass is added to its reason.
+    """
+    chosen = min(judgements, key=lambda judgement: (_WORST_FIRST.index(judgement.outcome), judgement.closeness))
+    against = sum(judgement.outcome != "pass" for judgement in judgements)
+    if len(judgements) == 1 or not against:
+        return chosen
+    return replace(chosen, reason=f"{chosen.reason} {against} of {len(judgements)} parts of this rule do not pass.")
+
+
+def written(rule: AnyRule, judgement: Judgement, metric: str | None) -> RuleResult:
+    """The judgement of `rule` as the decision holds it."""
+    from pipeline.digests import Digest
+
+    return RuleResult(
+        rule=rule.id,
+        title=rule.title,
+        severity=rule.severity,
+        outcome=judgement.outcome,
+        metric=metric,
+        limit=judgement.limit,
+        measured=judgement.measured,
+        reason=judgement.reason,
+        remedy=judgement.remedy,
+        evidence=Digest(judgement.evidence) if judgement.evidence else None,
+        more_samples=judgement.more_samples,
+        minimum=judgement.minimum,
+        maximum=judgement.maximum,
+    )
+
+
+def _bounds(part: Part, confidence: float) -> Bounds:
+    metric = part.metric
+    if metric.kind == "rate":
+        return bounded_rate(part.values, confidence, part.clusters)
+    if metric.kind == "mean":
+        return bounded_mean(part.values, confidence, part.clusters)
+    return bounded_quantile(part.values, metric.quantile or 0.0, confidence, part.clusters)

@@ -1,0 +1,56 @@
+"""A policy in words: what it demands, of whom, and who must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.policy.document import Policy
+from pipeline.policy.language import AnyRule, ClaimRule, FindingRule, LimitRule, MetricRule, RegressionRule
+
+
+def describe_policy(policy: Policy) -> str:
+    """The whole policy, everything that it extends included, as text."""
+    file = policy.file
+    whose = file.candidates if isinstance(file.candidates, str) else ", ".join(file.candidates)
+    lines = [
+        f"{policy.name} (version {file.version}): {file.title}",
+        f"  digest      {policy.digest}",
+        f"  confidence  {file.confidence:g} on each side; stopping: {file.stopping}",
+        f"  evidence    at most {file.evidence.max_age} old, at most {file.evidence.max_invalid:.0%} invalid answers, "
+        f"runs that count: {file.evidence.reruns}",
+        f"  candidates  {whose} must pass",
+    ]
+    lines += [f"  approvals   {entry.count} by {entry.role}" for entry in file.approvals]
+    lines += [f"  looser      {sentence}" for sentence in policy.loosened]
+    for rule in policy.rules:
+        lines += ["", *_rule(rule)]
+    return "\n".join(lines)
+
+
+def _rule(rule: AnyRule) -> Iterator[str]:
+    yield f"{rule.id} ({rule.severity}): {rule.title}"
+    yield f"  demands     {demanded(rule)}"
+    if isinstance(rule, MetricRule) and rule.slices is not None:
+        yield f"  slices      {rule.slices if isinstance(rule.slices, str) else ', '.join(rule.slices)}"
+    yield f"  because     {rule.reason}"
+    if rule.references:
+        yield f"  serves      {'; '.join(rule.references)}"
+
+
+def demanded(rule: AnyRule) -> str:
+    """What the rule demands, in one line."""
+    if isinstance(rule, LimitRule):
+        low, high = rule.bounds
+        parts = [f"at least {low:g}" if low is not None else "", f"at most {high:g}" if high is not None else ""]
+        return f"{rule.metric} {' and '.join(part for part in parts if part)}"
+    if isinstance(rule, RegressionRule):
+        parts = [f"{rule.max_drop:g}" if rule.max_drop is not None else ""]
+        parts += [f"{rule.max_relative_drop:.0%} of its value" if rule.max_relative_drop is not None else ""]
+        return f"{rule.metric} worse than the baseline by at most {' and '.join(part for part in parts if part)}"
+    if isinstance(rule, FindingRule):
+        return f"no finding '{rule.finding}' of severity {rule.at_least} or above"
+    return _claim(rule)
+
+
+def _claim(rule: ClaimRule) -> str:
+    return f"the claim '{rule.claim}' confirmed within {rule.tolerance:.0%}"

@@ -1,0 +1,126 @@
+"""Evidence + policy -> Decision.  Pure: no file, no clock, no randomness; the same input gives the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any, assert_never
+
+from pipeline.digests import Digest
+from pipeline.evidence.statement import Evidence
+from pipeline.policy.builtin import admission, believable
+from pipeline.policy.case import Case, Judgement, written
+from pipeline.policy.decision import ApprovalRequirement, Decision, RuleResult, Verdict
+from pipeline.policy.document import Policy
+from pipeline.policy.facts import judge_claim, judge_findings
+from pipeline.policy.language import AnyRule, ClaimRule, FindingRule, LimitRule, MetricRule, RegressionRule, Scope
+from pipeline.policy.limits import judge_limit
+from pipeline.policy.regressions import judge_regression
+from pipeline.policy.runs import Measured
+
+
+def decide(
+    policy: Policy,
+    evidence: Evidence,
+    *,
+    release: str,
+    release_digest: Digest,
+    candidate: str,
+    at: datetime,
+    baseline: Evidence | None = None,
+    stage: str | None = None,
+) -> Decision:
+    """The verdict of `policy` on the candidate that `evidence` is about, at the moment `at`.
+
+    NO-GO when a blocking rule fails, or its evidence is missing or too old; INCONCLUSIVE when blocking rules are merely
+    inconclusive; GO when every blocking rule passes.  `stage` is the registry stage the decision is for; rules for
+    other stages are then left out, and without it every rule counts.
+    """
+    moment = at.astimezone(UTC)
+    demands = policy.file.evidence
+    before = None if baseline is None else Measured(baseline, demands)
+    case = Case(policy.file, candidate, stage, moment, Measured(evidence, demands), before)
+    results = tuple(_results(policy, case))
+    return Decision(
+        release=release,
+        release_digest=release_digest,
+        candidate=candidate,
+        subject=evidence.subject,
+        policy=policy.name,
+        policy_digest=policy.digest,
+        evidence=tuple(sorted({*evidence.digests, *(baseline.digests if baseline is not None else ())})),
+        verdict=verdict_of(results),
+        results=results,
+        approvals=tuple(ApprovalRequirement(entry.role, entry.count) for entry in policy.file.approvals),
+        decided=moment,
+        stage=stage,
+    )
+
+
+def verdict_of(results: Sequence[RuleResult]) -> Verdict:
+    """The verdict that follows from the rules' outcomes."""
+    outcomes = {result.outcome for result in results if result.severity == "block"}
+    if not outcomes or outcomes & {"fail", "missing", "stale"}:
+        return "NO-GO"
+    return "INCONCLUSIVE" if "inconclusive" in outcomes else "GO"
+
+
+def _results(policy: Policy, case: Case) -> Iterator[RuleResult]:
+    signature, safety = admission(case)
+    yield signature
+    yield safety
+    applicable = [rule for rule in case.policy.rules if _applies(rule, case)]
+    if safety.outcome == "pass":
+        yield from believable(case, applicable, policy.loosened)
+    first = signature if signature.outcome != "pass" else safety
+    for rule in applicable:
+        judgement = judge(rule, case) if safety.outcome == "pass" else _not_looked_at(first)
+        yield written(rule, judgement, rule.metric if isinstance(rule, MetricRule) else None)
+
+
+def judge(rule: AnyRule, case: Case) -> Judgement:
+    """What becomes of one rule."""
+    match rule:
+        case LimitRule():
+            return judge_limit(rule, case)
+        case RegressionRule():
+            return judge_regression(rule, case)
+        case FindingRule():
+            return judge_findings(rule, case)
+        case ClaimRule():
+            return judge_claim(rule, case)
+        case _:
+            assert_never(rule)
+
+
+def _not_looked_at(first: RuleResult) -> Judgement:
+    cause = "its signature was not verified" if first.rule == "signature.verified" else "it is not safe to load"
+    why = f"Nothing was measured, because the checkpoint was stopped before any server started: {cause}."
+    return Judgement("missing", why, f"Resolve '{first.rule}' first.")
+
+
+def _applies(rule: AnyRule, case: Case) -> bool:
+    """Whether the rule is for this candidate, stage and day; where that is unknown it is."""
+    if rule.effective_from is not None and case.at.date() < rule.effective_from:
+        return False
+    return rule.when is None or _in_scope(rule.when, case)
+
+
+def _in_scope(scope: Scope, case: Case) -> bool:
+    if scope.candidates is not None and not any(fnmatchcase(case.candidate, p) for p in scope.candidates):
+        return False
+    if scope.stages is not None and case.stage is not None and case.stage not in scope.stages:
+        return False
+    size = _parameters(case)
+    too_small = scope.min_parameters is not None and size is not None and size < scope.min_parameters
+    too_large = scope.max_parameters is not None and size is not None and size > scope.max_parameters
+    return not (too_small or too_large)
+
+
+def _parameters(case: Case) -> float | None:
+    """The number of parameters that inspection counted."""
+    inspection = case.measured.evidence.inspection
+    parameters: Any = None if inspection is None else inspection.predicate.get("parameters")
+    total = parameters.get("total") if isinstance(parameters, dict) else None
+    return float(total) if isinstance(total, int | float) else None

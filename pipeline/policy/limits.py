@@ -1,0 +1,151 @@
+"""Absolute limits: a rule on one metric, judged on every run that counts and every slice that it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.policy.case import Case, Judgement, Part, worst
+from pipeline.policy.decision import Interval, Outcome
+from pipeline.policy.language import LimitRule, MetricRule
+from pipeline.policy.power import more_for_mean, more_for_quantile, more_for_rate
+from pipeline.policy.runs import Run, max_age
+from pipeline.policy.statistics import Bounds
+from pipeline.policy.words import demand, items, measured, show
+
+
+def judge_limit(rule: LimitRule, case: Case) -> Judgement:
+    """Whether the metric keeps its limits with the policy's confidence."""
+    runs = case.measured.runs(rule.metric, case.at, max_age(case.policy.evidence, rule.max_age))
+    if not runs.counted:
+        return unmeasured(rule, runs.problem, stale=runs.stale, limit=demand(*rule.bounds, _unit_of(rule)))
+    return worst([judgement for run in runs.counted for judgement in _judge_run(rule, case, run)])
+
+
+def unmeasured(rule: MetricRule, problem: str, *, stale: bool, limit: str) -> Judgement:
+    """The judgement when no measurement counts."""
+    check = rule.metric.rpartition("/")[0]
+    return Judgement(
+        "stale" if stale else "missing",
+        problem,
+        f"Measure it: run the pipeline again with the check '{check}'; finished measurements are not repeated.",
+        limit=limit,
+    )
+
+
+def unusable(rule: MetricRule, case: Case, run: Run, limit: str) -> Judgement | None:
+    """The judgement when a run has too many invalid answers, none that counts, or too few; None when it is usable."""
+    valid, invalid = len(run.metric.values), run.metric.invalid
+    general = case.policy.evidence
+    allowed = general.max_invalid if rule.max_invalid is None else rule.max_invalid
+    needed = rule.min_samples or general.min_samples
+    if valid == 0:
+        why = f"All {items(invalid)} had invalid answers" if invalid else "No item was measured"
+        remedy = "Look into the samples and the server's log for why there are no answers, then measure again."
+        return Judgement(
+            "fail" if invalid else "missing", f"{why}, so nothing is known.", remedy, limit, evidence=run.digest
+        )
+    if invalid > allowed * (valid + invalid):
+        share = show(invalid / (valid + invalid), "ratio")
+        why = (
+            f"{share} of {items(valid + invalid)} had answers that cannot count; at most {show(allowed, 'ratio')} may."
+        )
+        remedy = "Look into the invalid samples: empty, truncated and failed answers are not the model's best ones."
+        return Judgement("fail", why, remedy, limit, evidence=run.digest)
+    if valid < needed:
+        why = f"It rests on {items(valid)}, and the policy demands {needed:,}."
+        remedy = f"Measure at least {items(needed - valid)} more."
+        return Judgement("inconclusive", why, remedy, limit, evidence=run.digest, more_samples=needed - valid)
+    return None
+
+
+def _judge_run(rule: LimitRule, case: Case, run: Run) -> Iterator[Judgement]:
+    limit = demand(*rule.bounds, run.metric.unit)
+    problem = unusable(rule, case, run, limit)
+    if problem is not None:
+        yield problem
+        return
+    yield _judge_part(rule, case, run, Part(run.metric))
+    if rule.slices is None:
+        return
+    columns = tuple(run.metric.slices) if rule.slices == "each" else rule.slices
+    absent = [column for column in columns if column not in run.metric.slices] or ([] if columns else ["any"])
+    if absent:
+        why = f"The rule asks for slices by {', '.join(absent)}, and the measurement has none."
+        yield Judgement(
+            "missing", why, "Measure with a version of the check that records it.", limit, evidence=run.digest
+        )
+        return
+    for column in columns:
+        for label in sorted(set(run.metric.slices[column])):
+            yield _judge_slice(rule, case, run, Part(run.metric, column, label))
+
+
+def _judge_slice(rule: LimitRule, case: Case, run: Run, part: Part) -> Judgement:
+    needed = rule.min_slice_samples or 1
+    if part.size >= needed:
+        return _judge_part(rule, case, run, part)
+    short = needed - part.size
+    why = f"{part.words}it rests on {items(part.size)}, and the policy demands {needed:,} in each slice."
+    remedy = f"Measure at least {items(short)} more in this slice."
+    return Judgement("inconclusive", why, remedy, demand(*rule.bounds, part.metric.unit), None, run.digest, short)
+
+
+def _judge_part(rule: LimitRule, case: Case, run: Run, part: Part) -> Judgement:
+    low, high = rule.bounds
+    bounds, unit = case.bounds_of(part), part.metric.unit
+    invalid = 0 if part.column else part.metric.invalid
+    interval = Interval(
+        bounds.estimate, bounds.low, bounds.high, case.policy.confidence, part.size, invalid, bounds.method
+    )
+    closeness = min(
+        bounds.low - low if low is not None else float("inf"), high - bounds.high if high is not None else float("inf")
+    )
+    text = part.words + measured(interval, unit)
+    limit = demand(low, high, unit)
+
+    def judgement(outcome: Outcome, why: str, remedy: str, more: int | None = None) -> Judgement:
+        reason = f"{text} {why}"
+        return Judgement(outcome, reason, remedy, limit, interval, run.digest, more, low, high, closeness)
+
+    if (low is None or bounds.low >= low) and (high is None or bounds.high <= high):
+        return judgement("pass", f"The policy demands {limit}.", "Nothing needs to be done.")
+    if (low is not None and bounds.high < low) or (high is not None and bounds.low > high):
+        return judgement("fail", f"That breaks the limit: the policy demands {limit}.", improvement(rule, case))
+    more = _more(part, bounds, case.policy.confidence, low, high)
+    why = f"The policy demands {limit}, and the limit lies between the two bounds: these items cannot decide."
+    return judgement("inconclusive", why, _measure_more(more, bounds, low, high, unit), more)
+
+
+def _more(part: Part, bounds: Bounds, confidence: float, low: float | None, high: float | None) -> int | None:
+    if part.metric.kind == "quantile":
+        return more_for_quantile(part.size, part.metric.quantile or 0.5, confidence)
+    if part.metric.kind == "rate" and part.clusters is None:
+        return more_for_rate(bounds.estimate, part.size, confidence, low, high)
+    return more_for_mean(bounds, part.size, low, high)
+
+
+def _measure_more(more: int | None, bounds: Bounds, low: float | None, high: float | None, unit: str) -> str:
+    if more is None:
+        return (
+            "The measured value lies so close to the limit that no reasonable number of samples would tell them apart."
+        )
+    within = (low is None or bounds.estimate >= low) and (high is None or bounds.estimate <= high)
+    direction = "pass" if within else "fail"
+    held = f"should the measured {show(bounds.estimate, unit)} hold"
+    return f"Measure about {items(more)} more: {held}, the rule would then {direction}."
+
+
+def improvement(rule: MetricRule, case: Case) -> str:
+    """The way on for a rule that failed."""
+    from pipeline.policy.waivable import waivable
+
+    remedy = "Submit an improved checkpoint as a new release."
+    if waivable(case.policy, rule.id):
+        remedy += f" If the organisation accepts the risk, ask for a waiver of '{rule.id}'."
+    return remedy
+
+
+def _unit_of(rule: LimitRule) -> str:
+    """The unit for a limit on what was never measured: ratios are what limits within 0 and 1 are about."""
+    values = [value for value in rule.bounds if value is not None]
+    return "ratio" if rule.metric.endswith(("_rate", "/acc")) and all(0 <= v <= 1 for v in values) else ""

@@ -1,0 +1,118 @@
+"""Which of the evidence counts for a rule: what is fresh enough and on the pinned data, and every run of it.
+
+A check that was run again does not get to choose its best result: by default every run must satisfy the rule.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from pipeline.digests import Digest
+from pipeline.evidence.statement import Evidence, MeasurementEvidence
+from pipeline.measurement import Metric
+from pipeline.policy.language import EvidenceDemands, duration
+
+
+@dataclass(frozen=True)
+class Run:
+    """One metric as one measurement gave it."""
+
+    evidence: MeasurementEvidence
+    metric: Metric
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the statement that it stands in."""
+        return self.evidence.statement.digest
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The runs that count, or why none does: `problem` is a sentence, `stale` says that age is all that is wrong."""
+
+    counted: tuple[Run, ...]
+    problem: str = ""
+    stale: bool = False
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The metrics in a checkpoint's evidence, by their full names SUITE/CHECK/METRIC."""
+
+    evidence: Evidence
+    demands: EvidenceDemands
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, tuple[Run, ...]]:
+        found: dict[str, list[Run]] = defaultdict(list)
+        for measurement in self.evidence.measurements:
+            for metric in measurement.metrics:
+                found[full_name(measurement.check, metric.name)].append(Run(measurement, metric))
+        return {name: tuple(sorted(runs, key=_when)) for name, runs in found.items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every metric there is, sorted."""
+        return tuple(sorted(self._by_name))
+
+    def runs(self, metric: str, at: datetime, max_age: timedelta) -> Runs:
+        """The runs of `metric` that count at the moment `at`."""
+        every = self._by_name.get(metric, ())
+        if not every:
+            return Runs((), f"There is no measurement of '{metric}'.")
+        allowed, reasons = self._allowed(every)
+        if not allowed:
+            return Runs((), " ".join(sorted(reasons)))
+        fresh = tuple(run for run in allowed if at - run.evidence.finished <= max_age)
+        if not fresh:
+            newest = allowed[-1].evidence.finished
+            return Runs((), f"The newest measurement is of {newest:%Y-%m-%d %H:%M} UTC, which is too old.", stale=True)
+        version = fresh[-1].evidence.version  # an older version of the check measured something else
+        current = tuple(run for run in fresh if run.evidence.version == version)
+        if self.demands.reruns == "single" and len(current) > 1:
+            return Runs((), f"It was measured {len(current)} times, and the policy allows a single run.")
+        return Runs(current if self.demands.reruns == "every" else current[-1:])
+
+    def _allowed(self, runs: Iterable[Run]) -> tuple[tuple[Run, ...], set[str]]:
+        allowed, reasons = [], set()
+        for run in runs:
+            problem = self._objection(run.evidence)
+            if problem is None:
+                allowed.append(run)
+            else:
+                reasons.add(problem)
+        return tuple(allowed), reasons
+
+    def _objection(self, measurement: MeasurementEvidence) -> str | None:
+        """Why the policy does not let this measurement count, or None."""
+        for data in measurement.data:
+            pinned = self.demands.data.get(data.name)
+            if pinned is not None and pinned != data.digest:
+                return f"It was measured on data '{data.name}' with the digest {data.digest}, but {pinned} is demanded."
+        if measurement.statement.predicate.get("imported") and not self.demands.imported:
+            return "It was imported from another tool, and the policy counts no imported results."
+        serving = measurement.serving
+        if (serving.get("managed") is False or serving.get("endpoint")) and not self.demands.endpoint:
+            return "It was measured on a server that the pipeline did not start, which the policy does not count."
+        options = serving.get("options")
+        if isinstance(options, Mapping) and options.get("load_format", options.get("load-format")) == "dummy":
+            return "It was measured on a server with random weights in place of the checkpoint's."
+        return None
+
+
+def full_name(check: str, metric: str) -> str:
+    """SUITE/CHECK/METRIC, whether or not the metric carries it already."""
+    return metric if metric.startswith(f"{check}/") else f"{check}/{metric}"
+
+
+def max_age(demands: EvidenceDemands, own: str | None) -> timedelta:
+    """How old evidence may be: the rule's own demand, or the policy's."""
+    return duration(own or demands.max_age)
+
+
+def _when(run: Run) -> tuple[datetime, Digest]:
+    return run.evidence.finished, run.digest

@@ -1,0 +1,38 @@
+"""Numbers and sentences as a compliance officer reads them."""
+
+from __future__ import annotations
+
+import math
+
+from pipeline.policy.decision import Interval
+
+
+def show(value: float, unit: str) -> str:
+    """`value` with its unit: a ratio as a percentage, other numbers with four significant digits."""
+    if math.isinf(value):
+        return "without bound"
+    if unit == "ratio":
+        return f"{value * 100:.1f} %" if value == 0 or abs(value) >= 0.001 else f"{value * 100:.2g} %"
+    return f"{value:.4g} {unit}".strip()
+
+
+def demand(low: float | None, high: float | None, unit: str) -> str:
+    """A limit in words: 'at most 2.0 %'."""
+    if low is not None and high is not None:
+        return f"between {show(low, unit)} and {show(high, unit)}"
+    return f"at least {show(low, unit)}" if low is not None else f"at most {show(high or 0.0, unit)}"
+
+
+def items(count: int) -> str:
+    """'1 item' or '400 items'."""
+    return f"{count:,} item{'' if count == 1 else 's'}"
+
+
+def measured(interval: Interval, unit: str) -> str:
+    """The measured value with both bounds: the numbers that every reason begins with."""
+    invalid = f" ({interval.invalid:,} more could not count)" if interval.invalid else ""
+    between = f"at least {show(interval.low, unit)} and at most {show(interval.high, unit)}"
+    return (
+        f"Measured {show(interval.estimate, unit)} on {items(interval.samples)}{invalid}; the truth is {between}, "
+        f"with {interval.confidence:.0%} confidence on each side."
+    )
