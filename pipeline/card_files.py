@@ -16,7 +16,7 @@ from pipeline.evidence.statement import Evidence
 from pipeline.files import write_atomic
 from pipeline.manifest import FileEntry, Manifest
 from pipeline.policy.decision import Decision
-from pipeline.policy.gate import summarise
+from pipeline.policy.summary import summarise
 from pipeline.run_directory import CandidateState, RunDirectory
 from pipeline.workplace import Workplace
 

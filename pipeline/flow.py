@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.admission import Admission, admit
+from pipeline.card_files import write_card
 from pipeline.digests import Digest
 from pipeline.evaluation import Laboratory, Schedule, evaluate, schedule
 from pipeline.policy.decision import Decision
+from pipeline.policy.document import Policy
 from pipeline.policy.gate import decide
-from pipeline.policy.load import Policy
 from pipeline.release import Candidate, Release
 from pipeline.run_directory import CandidateState, RunDirectory, RunFile
 from pipeline.workplace import Workplace
@@ -72,10 +73,13 @@ def measure_release(
 def gate_run(
     release: Release, policy: Policy, workplace: Workplace, run: RunDirectory, *, now: datetime | None = None
 ) -> tuple[Judged, ...]:
-    """Judge every candidate of the run by `policy`, from stored evidence alone.  Raises as `judge`."""
+    """Judge every candidate of the run by `policy`, from stored evidence alone, and write its card.  Raises as `judge`."""
     workplace.store.put_blob(policy.canonical)
     at = now or datetime.now(UTC)
-    return tuple(judge(candidate, release, policy, workplace, run, at=at) for candidate in release.candidates)
+    judged = tuple(judge(candidate, release, policy, workplace, run, at=at) for candidate in release.candidates)
+    for item in judged:
+        write_card(run, item.candidate.name, workplace)
+    return judged
 
 
 def judge(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from pipeline.admission import verified_from_predicate
 from pipeline.approvals import check_approvals, make_approval
@@ -17,18 +18,9 @@ from pipeline.errors import ApprovalError, PromotionError, RequestError
 from pipeline.files import read_bounded
 from pipeline.keys import SigningKey
 from pipeline.policy.decision import Decision
-from pipeline.registry.interface import (
-    APPROVAL,
-    CARD,
-    DECISION,
-    DSSE_JSON,
-    EVIDENCE,
-    POLICY,
-    SAMPLES,
-    SIGNATURE,
-    Attachment,
-)
+from pipeline.registry.interface import CARD, Attachment
 from pipeline.registry.promotion import Promotion, promote
+from pipeline.registry.proof import gather_proof
 from pipeline.release import Candidate, load_release
 from pipeline.run_directory import CandidateState, PromotionState, RunDirectory
 from pipeline.signature.verified import VerifiedCandidate
@@ -90,26 +82,25 @@ def promote_candidate(run: RunDirectory, name: str, workplace: Workplace, *, sta
         PromotionError: what is to be promoted is not what was decided, or the stage has moved on.
         RequestError: the run has no such candidate, or the registry no such stage.
     """
-    from pipeline.registry import open_registry
+    from pipeline.registry.opening import open_registry
 
     state, decision, digest = _decided(run, name, workplace)
     at = datetime.now(UTC)
     approvals = run.approvals(name)
     approved = check_approvals(decision, digest, approvals, workplace.site, at=at, stage=stage)
+    verified = _verified(run, name, state, workplace)
     write_card(run, name, workplace)
     promotion = promote(
         approved,
-        _verified(run, name, state, workplace),
-        tuple(_attachments(run, name, state, workplace)),
+        verified,
+        (*gather_proof(workplace.store, approved, verified), *_card_attachments(run.folder(name))),
         stage=stage,
         registry=open_registry(workplace.site),
         key=workplace.key,
         log=workplace.log,
         at=at,
     )
-    kept = PromotionState(
-        stage=stage, reference=promotion.reference, digest=promotion.digest, promoted=promotion.promoted
-    )
+    kept = PromotionState(stage=stage, reference=promotion.reference, digest=promotion.digest, promoted=promotion.at)
     run.save(name, state.model_copy(update={"promotion": kept}))
     write_card(run, name, workplace)
     return promotion
@@ -172,21 +163,6 @@ def _verified(run: RunDirectory, name: str, state: CandidateState, workplace: Wo
     return verified_from_predicate(verification.predicate, _candidate(run, name), workplace.site)
 
 
-def _attachments(run: RunDirectory, name: str, state: CandidateState, workplace: Workplace) -> Iterator[Attachment]:
-    """Everything that proves the promotion: a reader of the registry alone can recompute the decision."""
-    store = workplace.store
-    candidate = _candidate(run, name)
-    yield Attachment(SIGNATURE, "signature.json", "application/json", read_bounded(candidate.signature.bundle))
-    for digest in state.statements:
-        yield Attachment(EVIDENCE, f"{hex_of(digest)}.json", DSSE_JSON, store.blob(digest))
-    for measurement in store.evidence(state.subject, state.statements).measurements:
-        samples = measurement.samples
-        yield Attachment(SAMPLES, f"{hex_of(samples)}.jsonl.gz", "application/gzip", store.blob(samples))
-    if state.decision is not None:
-        policy = store.decision(state.decision).policy_digest
-        yield Attachment(POLICY, "policy.json", "application/json", store.blob(policy))
-        yield Attachment(DECISION, "decision.json", DSSE_JSON, store.blob(state.decision))
-    for number, envelope in enumerate(run.approvals(name), start=1):
-        yield Attachment(APPROVAL, f"approval-{number}.json", DSSE_JSON, envelope)
+def _card_attachments(folder: Path) -> Iterator[Attachment]:
     for suffix, media_type in (("json", "application/json"), ("md", "text/markdown"), ("html", "text/html")):
-        yield Attachment(CARD, f"card.{suffix}", media_type, read_bounded(run.folder(name) / f"card.{suffix}"))
+        yield Attachment(CARD, f"card.{suffix}", media_type, read_bounded(folder / f"card.{suffix}"))

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     from pipeline.cli import verdicts
     from pipeline.cli.measuring import open_laboratory
     from pipeline.flow import run_release
-    from pipeline.policy.load import load_policy
+    from pipeline.policy.document import load_policy
     from pipeline.release import load_release
     from pipeline.run_directory import RunDirectory
     from pipeline.workplace import open_workplace

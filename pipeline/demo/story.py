@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from pipeline.demo.site import APPROVERS, DemoFiles, sign_checkpoints, write_sit
 from pipeline.evaluation import Laboratory
 from pipeline.flow import Judged, run_release
 from pipeline.keys import load_signing_key
-from pipeline.policy.load import load_policy
+from pipeline.policy.document import load_policy
 from pipeline.progress import Progress
 from pipeline.release import load_release
 from pipeline.run_directory import RunDirectory
