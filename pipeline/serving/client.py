@@ -42,15 +42,19 @@ class Served:
     description: ServingDescription
 
 
-def _alive() -> None:
+def _alive(_seconds: float) -> None:
     """For servers that are not ours to watch."""
+
+
+def _nothing() -> None:
+    """For servers that are not ours to stop."""
 
 
 class ServedModel:
     """A model behind an OpenAI-compatible server; implements `checks.contract.Model`.
 
-    `description` is what evidence says of the server.  `check_alive` raises ServingError once the server's process has
-    ended, and `on_close` stops a server that was started for this model.
+    `description` is what evidence says of the server.  `check_alive(seconds)` raises ServingError when the server's
+    process has ended, or ends within that time; `on_close` stops a server that was started for this model.
     """
 
     def __init__(
@@ -58,8 +62,8 @@ class ServedModel:
         served: Served,
         *,
         patience: Patience | None = None,
-        check_alive: Callable[[], None] = _alive,
-        on_close: Callable[[], None] = _alive,
+        check_alive: Callable[[float], None] = _alive,
+        on_close: Callable[[], None] = _nothing,
     ) -> None:
         self.name = served.name
         self.tokenizer = served.tokenizer

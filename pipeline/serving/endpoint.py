@@ -15,7 +15,7 @@ from pipeline.serving.protocol import ProtocolError, decode
 from pipeline.serving.transport import Endpoint, Patience, RequestFailedError, Transport, parse_endpoint
 
 
-def _alive() -> None:
+def _alive(_seconds: float) -> None:
     """Its process is not ours to watch."""
 
 

@@ -83,10 +83,10 @@ class Child:
         """The supervisor's process id."""
         return self._process.pid
 
-    def check_alive(self) -> None:
-        """Raises ServingError, with the log's tail, once the server has ended."""
-        status = self._process.poll()
-        if status is not None:
+    def check_alive(self, seconds: float = 0.0) -> None:
+        """Raises ServingError, with the log's tail, when the server has ended or ends within `seconds`."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = self._process.wait(seconds)
             raise self.failure("the model server died", f"It ended with {_ending(status)}.")
 
     def failure(self, what: str, why: str) -> ServingError:
@@ -228,7 +228,9 @@ def running(start: Start, served: Served, *, log: Path, timeout: float) -> Itera
     child = Child(start, log)
     try:
         patience = Patience(request=timeout, attempts=1)
-        wait_until_ready(ServedModel(served, patience=patience, check_alive=child.check_alive), child, timeout)
+        # A server that does not listen yet is not dying: nothing waits for its end.
+        starting = ServedModel(served, patience=patience, check_alive=lambda _seconds: child.check_alive())
+        wait_until_ready(starting, child, timeout)
         yield ServedModel(served, check_alive=child.check_alive, on_close=child.stop)
     finally:
         child.stop()

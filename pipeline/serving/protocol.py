@@ -25,6 +25,8 @@ def decode(data: bytes) -> Mapping[str, Any]:
     """The JSON object in `data`.  Raises ProtocolError; NaN and infinities are refused."""
     try:
         value = json.loads(data, parse_constant=_refuse_constant)
+    except ProtocolError:
+        raise
     except (ValueError, RecursionError) as error:
         raise ProtocolError("the server's answer is no JSON") from error
     if not isinstance(value, dict):

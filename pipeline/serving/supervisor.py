@@ -23,6 +23,7 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _POLL = 0.25  # seconds between looks at the parent's life
+_LEFTOVER_GRACE = 2.0  # seconds for the server's own helpers to end after it
 
 
 def main(arguments: list[str]) -> int:
@@ -39,6 +40,7 @@ def main(arguments: list[str]) -> int:
         status = _watch(child, parent, pipe, asked_to_end)
         if status is None:
             status = _end(child, grace)
+        _wait_for_descendants()
     finally:
         _kill_descendants()
         shutil.rmtree(directory, ignore_errors=True)
@@ -108,6 +110,17 @@ def _end(child: int, grace: float) -> int:
         if status is not None:
             return status
         time.sleep(0.02)
+
+
+def _wait_for_descendants() -> None:
+    """Give helpers of the ended child a moment: Python's resource tracker then removes shared memory that it left."""
+    until = time.monotonic() + _LEFTOVER_GRACE
+    while time.monotonic() < until:
+        try:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.02)
+        except ChildProcessError:
+            return
 
 
 def _kill_descendants() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from aiohttp import BaseConnector, ClientResponse, ClientSession, ClientTimeout
 
 _ANSWER_LIMIT = 64 * 1024 * 1024  # bytes; an echoed prompt of 100,000 tokens takes a fifth of it
+_DYING = 20.0  # seconds for a process that has stopped listening to end, so that its end can be told
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 
 
@@ -72,10 +73,10 @@ class RequestFailedError(Exception):
 class Transport:
     """One server's HTTP interface.  Sessions belong to the event loop that opens them: see `session`.
 
-    `check_alive` raises ServingError when the server's process has ended.
+    `check_alive(seconds)` raises ServingError when the server's process has ended, or ends within that time.
     """
 
-    def __init__(self, endpoint: Endpoint, patience: Patience, check_alive: Callable[[], None]) -> None:
+    def __init__(self, endpoint: Endpoint, patience: Patience, check_alive: Callable[[float], None]) -> None:
         self.endpoint = endpoint
         self.patience = patience
         self.check_alive = check_alive
@@ -126,7 +127,7 @@ class Transport:
         except aiohttp.ClientConnectorError as error:
             raise self._dead(error) from error
         except (aiohttp.ClientError, ConnectionError) as error:
-            self.check_alive()
+            self.check_alive(0.0)
             raise _PassingError("the server dropped the connection") from error
         except ProtocolError as error:
             raise RequestFailedError(str(error)) from error
@@ -161,7 +162,7 @@ class Transport:
         except aiohttp.ClientConnectorError as error:
             raise self._dead(error) from error
         except (aiohttp.ClientError, ConnectionError) as error:
-            self.check_alive()
+            self.check_alive(0.0)
             raise RequestFailedError("the stream was cut before its end") from error
         except ProtocolError as error:
             raise RequestFailedError(str(error)) from error
@@ -182,14 +183,14 @@ class Transport:
         except aiohttp.ClientConnectorError as error:
             raise self._dead(error) from error
         except (aiohttp.ClientError, ConnectionError) as error:
-            self.check_alive()
+            self.check_alive(0.0)
             raise RequestFailedError("the server dropped the connection") from error
         except ProtocolError as error:
             raise RequestFailedError(str(error)) from error
 
     def _dead(self, error: OSError) -> ServingError:
         """The error for a server that nothing answers for: the end of its process where that is known."""
-        self.check_alive()
+        self.check_alive(_DYING)
         reason = error.strerror or "the connection was refused"
         if isinstance(error.__cause__, ssl.SSLError):
             reason = "TLS could not be agreed on"

@@ -102,6 +102,8 @@ class ModelText:
         limit = body.get("max_completion_tokens") or body.get("max_tokens")
         if limit is None:
             limit = self._context_length - len(prompt) if asked.messages else 16
+        if limit == 0 and body.get("echo"):
+            limit = 1  # a server that ignores echo generates instead
         if limit < 1 or len(prompt) + limit > self._context_length:
             raise RefusedError(f"max_tokens={limit} with a prompt of {len(prompt)} tokens does not fit")
         text = "" if faults.empty_text else _before_stop(brain.answer(asked), body.get("stop") or [])

@@ -56,7 +56,7 @@ class FakeServer:
         self.running = 0
         self.most_running = 0
         self.iterations = 0
-        self._text = ModelText(checkpoint, context_length)
+        self.text = ModelText(checkpoint, context_length)
         self._faulty_left: int | None = None
         self._faulty_of: Faults | None = None
         self._loop = asyncio.new_event_loop()
@@ -93,6 +93,7 @@ class FakeServer:
         self._loop.run_forever()
         if self._runner is not None:
             self._loop.run_until_complete(self._runner.cleanup())
+        self._loop.run_until_complete(_cancel_all())
         self._loop.close()
 
     async def start(self) -> None:
@@ -150,14 +151,14 @@ class FakeServer:
 
     def _tokenize(self, body: Mapping[str, Any]) -> dict[str, Any]:
         if "messages" in body:
-            text = self._text.render(body["messages"], generation_prompt=body.get("add_generation_prompt", True))
-            ids = self._text.encode(text, special=body.get("add_special_tokens", False))
+            text = self.text.render(body["messages"], generation_prompt=body.get("add_generation_prompt", True))
+            ids = self.text.encode(text, special=body.get("add_special_tokens", False))
         else:
-            ids = self._text.encode(body["prompt"], special=body.get("add_special_tokens", True))
+            ids = self.text.encode(body["prompt"], special=body.get("add_special_tokens", True))
         return {"count": len(ids), "max_model_len": self.context_length, "tokens": ids, "token_strs": None}
 
     def _detokenize(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        return {"prompt": self._text.decode(body["tokens"])}
+        return {"prompt": self.text.decode(body["tokens"])}
 
     def _faulty(
         self, answer: Callable[[web.Request, Mapping[str, Any], Faults], Awaitable[web.StreamResponse]]
@@ -210,8 +211,8 @@ class FakeServer:
         return None
 
     async def _completions(self, _request: web.Request, body: Mapping[str, Any], faults: Faults) -> web.StreamResponse:
-        prompts = self._text.prompts(body["prompt"])
-        made = [self._text.complete(self.brain, ids, body, faults, len(self.received) - 1) for ids in prompts]
+        prompts = self.text.prompts(body["prompt"])
+        made = [self.text.complete(self.brain, ids, body, faults, len(self.received) - 1) for ids in prompts]
         await self._take_time(made)
         choices = [
             {
@@ -226,7 +227,7 @@ class FakeServer:
         return _json(self._envelope("text_completion", choices, made))
 
     async def _chat(self, request: web.Request, body: Mapping[str, Any], faults: Faults) -> web.StreamResponse:
-        one = self._text.chat(self.brain, body, faults, len(self.received) - 1)
+        one = self.text.chat(self.brain, body, faults, len(self.received) - 1)
         if body.get("stream"):
             return await self._stream(request, body, one, faults)
         await self._take_time([one])
@@ -289,6 +290,14 @@ class FakeServer:
         return {**chunk, "usage": usage} if with_usage else chunk
 
 
+async def _cancel_all() -> None:
+    """End what still runs, such as a request that hangs by design."""
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _usage(prompt: int, completion: int) -> dict[str, int]:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
@@ -315,8 +324,10 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--uds", type=Path)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--exit-after", type=int, help="die when so many requests have come")
+    parser.add_argument("--broken", action="store_true", help="look healthy, and answer every request with status 500")
     options = parser.parse_args(arguments)
     server = FakeServer(options.checkpoint, name=options.served_model_name, socket=options.uds, port=options.port)
+    server.faults = Faults(status=500 if options.broken else None)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_serve(server, options.exit_after))
 
