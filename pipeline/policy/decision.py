@@ -58,6 +58,24 @@ class RuleResult:
 
 
 @dataclass(frozen=True)
+class Waiver:
+    """A waiver as the gate needs it: signature, role and separation of duties were checked by whoever read it.
+
+    `digest` is that of the signed envelope, `subject` the checkpoint it is for.  It holds from `granted` until `until`.
+    """
+
+    digest: Digest
+    subject: Digest
+    rule: str
+    reason: str
+    compensating_control: str
+    ticket: str
+    granted_by: str
+    granted: datetime
+    until: datetime
+
+
+@dataclass(frozen=True)
 class ApprovalRequirement:
     """How many people of a role must approve."""
 

@@ -11,13 +11,14 @@ from pipeline.digests import Digest
 from pipeline.evidence.statement import Evidence
 from pipeline.policy.builtin import admission, believable
 from pipeline.policy.case import Case, Judgement, written
-from pipeline.policy.decision import ApprovalRequirement, Decision, RuleResult, Verdict
+from pipeline.policy.decision import ApprovalRequirement, Decision, RuleResult, Verdict, Waiver
 from pipeline.policy.document import Policy
 from pipeline.policy.facts import judge_claim, judge_findings
 from pipeline.policy.language import AnyRule, ClaimRule, FindingRule, LimitRule, MetricRule, RegressionRule, Scope
 from pipeline.policy.limits import judge_limit
 from pipeline.policy.regressions import judge_regression
 from pipeline.policy.runs import Measured
+from pipeline.policy.waivable import with_waivers
 
 
 def decide(
@@ -30,18 +31,20 @@ def decide(
     at: datetime,
     baseline: Evidence | None = None,
     stage: str | None = None,
+    waivers: Sequence[Waiver] = (),
 ) -> Decision:
     """The verdict of `policy` on the candidate that `evidence` is about, at the moment `at`.
 
     NO-GO when a blocking rule fails, or its evidence is missing or too old; INCONCLUSIVE when blocking rules are merely
     inconclusive; GO when every blocking rule passes.  `stage` is the registry stage the decision is for; rules for
-    other stages are then left out, and without it every rule counts.
+    other stages are then left out, and without it every rule counts.  `waivers` are those whose signature and role were
+    checked; a blocking rule that is waived does not deny, and the decision says so.
     """
     moment = at.astimezone(UTC)
     demands = policy.file.evidence
     before = None if baseline is None else Measured(baseline, demands)
     case = Case(policy.file, candidate, stage, moment, Measured(evidence, demands), before)
-    results = tuple(_results(policy, case))
+    results = tuple(with_waivers(tuple(_results(policy, case)), waivers, policy.file, evidence.subject, moment))
     return Decision(
         release=release,
         release_digest=release_digest,
@@ -54,6 +57,8 @@ def decide(
         results=results,
         approvals=tuple(ApprovalRequirement(entry.role, entry.count) for entry in policy.file.approvals),
         decided=moment,
+        stage=stage,
+        waivers=tuple(sorted({waiver.digest for waiver in waivers})),
         stage=stage,
     )
 
