@@ -59,7 +59,6 @@ def decide(
         decided=moment,
         stage=stage,
         waivers=tuple(sorted({waiver.digest for waiver in waivers})),
-        stage=stage,
     )
 
 
