@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -25,7 +25,7 @@ class Endpoint:
     """Where a server answers: `http://HOST:PORT` or `unix:PATH`.  `key` is sent as a bearer token."""
 
     url: str
-    key: str | None = None
+    key: str | None = field(default=None, repr=False)
 
     @property
     def socket(self) -> str | None:

@@ -90,3 +90,4 @@ class Received:
 
     path: str
     body: Mapping[str, Any] = field(default_factory=dict)
+    authorization: str | None = None

@@ -167,7 +167,7 @@ class FakeServer:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             body = await request.json()
-            self.received.append(Received(request.path, body))
+            self.received.append(Received(request.path, body, request.headers.get("Authorization")))
             self.running += 1
             self.most_running = max(self.most_running, self.running)
             try:
