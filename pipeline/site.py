@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from pipeline.documents import Document, load_toml
 from pipeline.errors import RequestError
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pipeline.keys import VerifyingKey
 
 Role = Name
+DigestText = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+"""A digest as it is written in the site file."""
 
 
 class StoreSettings(Document):
@@ -59,36 +61,79 @@ class Accelerator(Document):
     nodes: Annotated[int, Field(gt=0)] = 1
 
 
-class KeySigner(Document):
-    """A signer known by one public key.  `allow_ignored` lists the paths that the signer may leave unsigned."""
+class SignerLimits(Document):
+    """What holds for every signer, whatever its method.
+
+    `allow_ignored` lists the paths that the signer may leave unsigned; such files are never served.  `valid_from` and
+    `valid_until` bound when the signer is trusted: the time of signing where a trusted third party attests it
+    (keyless), the time of verification otherwise.  `revoked_keys` are digests of SubjectPublicKeyInfos, of the signer's
+    or of any certificate above it, that no longer count; those of `[trust]` hold for all signers.
+    """
+
+    allow_ignored: tuple[str, ...] = ()
+    valid_from: AwareDatetime | None = None
+    valid_until: AwareDatetime | None = None
+    revoked_keys: tuple[DigestText, ...] = ()
+
+
+class RootDemands(Document):
+    """What a signer's trust root must be, as told by its record: a JSON file {"version", "issued", "digest"} beside it.
+
+    The record is written by whoever exports the root: a version that only grows, the time of issue (RFC 3339), and the
+    digest of the root's bytes (several files: of all their bytes in order).  A root below the minimum version or past
+    the maximum age denies; past the warning age it warns.
+    """
+
+    root_record: Path | None = None
+    minimum_root_version: Annotated[int, Field(ge=1)] | None = None
+    warn_root_age_days: Annotated[float, Field(gt=0)] | None = None
+    max_root_age_days: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _demands_need_a_record(self) -> Self:
+        demands = (self.minimum_root_version, self.warn_root_age_days, self.max_root_age_days)
+        if self.root_record is None and any(demand is not None for demand in demands):
+            raise ValueError("minimum_root_version, warn_root_age_days and max_root_age_days need root_record")
+        return self
+
+
+class KeySigner(SignerLimits):
+    """A signer known by one public key; `key_digest`, if given, pins which key that file must hold."""
 
     method: Literal["key"]
     public_key: Path
-    allow_ignored: tuple[str, ...] = ()
+    key_digest: DigestText | None = None
 
 
-class CertificateSigner(Document):
-    """A signer known by a certificate chain to `roots` and an exact subject alternative name."""
+class CertificateSigner(SignerLimits, RootDemands):
+    """A signer known by a certificate chain to `roots`, an exact subject alternative name and extended key usages.
+
+    A usage is `code_signing` or an object identifier in dotted form; the certificate must have all of them.
+    """
 
     method: Literal["certificate"]
     roots: Annotated[tuple[Path, ...], Field(min_length=1)]
-    identity: str
-    extended_key_usage: tuple[str, ...] = ("code_signing",)
-    allow_ignored: tuple[str, ...] = ()
+    identity: Annotated[str, Field(min_length=1)]
+    extended_key_usage: Annotated[tuple[str, ...], Field(min_length=1)] = ("code_signing",)
 
 
-class KeylessSigner(Document):
+class KeylessSigner(SignerLimits, RootDemands):
     """A signer known by an identity that a Sigstore instance vouches for; the trust file is pinned by its digest."""
 
     method: Literal["keyless"]
     trust_config: Path
     trust_config_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    identity: str
-    issuer: str
-    allow_ignored: tuple[str, ...] = ()
+    identity: Annotated[str, Field(min_length=1)]
+    issuer: Annotated[str, Field(min_length=1)]
 
 
 Signer = Annotated[KeySigner | CertificateSigner | KeylessSigner, Field(discriminator="method")]
+
+
+class TrustSettings(Document):
+    """What holds for all signers: keys, by the digest of their SubjectPublicKeyInfo, that no longer count anywhere."""
+
+    revoked_keys: tuple[DigestText, ...] = ()
 
 
 class PipelineSettings(Document):
@@ -118,6 +163,7 @@ class SiteFile(Document):
     launcher: LauncherSettings = LauncherSettings()
     serving: ServingSettings = ServingSettings()
     accelerators: tuple[Accelerator, ...] = ()
+    trust: TrustSettings = TrustSettings()
     signers: dict[Name, Signer] = Field(default_factory=dict)
     pipeline: PipelineSettings
     people: dict[Name, Person] = Field(default_factory=dict)

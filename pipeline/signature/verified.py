@@ -26,7 +26,8 @@ class VerifiedCandidate:
     """A candidate after verification.
 
     `root` is the read-only copy in the store, laid out as the checkpoint was: the only place from which it is
-    inspected, served and promoted.  `bundle_digest` is the digest of the signature bundle's bytes.
+    inspected, served and promoted.  `bundle_digest` is the digest of the signature bundle's bytes.  `warnings` are
+    sentences for the reader, such as that a trust root will soon be too old.
     """
 
     candidate: Candidate
@@ -34,3 +35,4 @@ class VerifiedCandidate:
     signer: SignerIdentity
     bundle_digest: Digest
     root: Path
+    warnings: tuple[str, ...] = ()
