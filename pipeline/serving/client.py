@@ -18,6 +18,8 @@ from checks.contract import Answer, ChoiceRequest, Message, Sampling, Score, Sco
 from pipeline.errors import ServingError
 from pipeline.serving import protocol
 from pipeline.serving.description import ServingDescription
+from pipeline.serving.metrics import Liveness
+from pipeline.serving.metrics import parse as parse_metrics
 from pipeline.serving.sse import EventParser, EventTooLargeError
 from pipeline.serving.tokens import BoundaryError, Tokens
 from pipeline.serving.transport import Endpoint, Patience, RequestFailedError, Transport
@@ -123,6 +125,26 @@ class ServedModel:
             raise _no_render("The rendered text does not give the same tokens again.")
         return text
 
+    def metrics(self) -> dict[str, float]:
+        """The server's metrics, summed over labels; see `pipeline.serving.metrics`.
+
+        Raises:
+            ServingError: the server offers none, or is dead.
+        """
+
+        async def fetch() -> bytes:
+            async with self._transport.session() as session:
+                return await self._transport.get(session, "/metrics")
+
+        try:
+            return parse_metrics(self._run(fetch()).decode("utf-8", "replace"))
+        except RequestFailedError as error:
+            raise ServingError(
+                "the model server shows no metrics",
+                why=f"Its /metrics gave no answer: {error}.",
+                remedy="Measure a vLLM server started without --disable-log-stats.",
+            ) from error
+
     async def stream(self, conversation: Sequence[Message], sampling: Sampling) -> AsyncIterator[StreamedToken]:
         """One answer as it arrives, in the caller's event loop and on a connection of its own.
 
@@ -215,12 +237,33 @@ class ServedModel:
         async with self._transport.session() as session:
             try:
                 async with asyncio.TaskGroup() as group:
-                    for _ in range(workers):
-                        group.create_task(worker(session))
+                    watch = group.create_task(self._watch(session))
+                    await asyncio.gather(*(group.create_task(worker(session)) for _ in range(workers)))
+                    watch.cancel()
             except ExceptionGroup as errors:
                 # Not except*, which would wrap the one error of interest in a group again.
                 raise _serving_error(errors) from errors
         return [done[index] for index in range(len(items))]
+
+    async def _watch(self, session: ClientSession) -> None:
+        """Raises ServingError when the engine is stuck; ends where the server does not say.
+
+        Health checks say nothing here: they are answered by another process than the engine's.
+        """
+        patience = self._transport.patience
+        liveness = Liveness(patience.stall)
+        while True:
+            await asyncio.sleep(patience.look)
+            try:
+                found = parse_metrics((await self._transport.get(session, "/metrics")).decode("utf-8", "replace"))
+            except RequestFailedError:
+                continue
+            if liveness.stuck(found, time.monotonic()):
+                raise ServingError(
+                    "the model server is stuck",
+                    why=f"Its engine has had requests for {patience.stall:g} seconds without making a step.",
+                    remedy="See the server's log, then run the same command again: finished measurements are kept.",
+                )
 
     def _run(self, work: Coroutine[Any, Any, _R]) -> _R:
         """Run `work` to its end; in a thread of its own where the caller is inside an event loop already."""

@@ -57,11 +57,17 @@ def parse_endpoint(url: str) -> Endpoint:
 
 @dataclass(frozen=True)
 class Patience:
-    """Bounds in seconds, and how often a request is tried.  `request` is for one answer, `idle` between two chunks."""
+    """Bounds in seconds, and how often a request is tried.
+
+    `request` is for one answer, `idle` between two chunks of a stream, `stall` for an engine that has requests and
+    makes no step, at which one looks every `look` seconds.
+    """
 
     connect: float = 10.0
     request: float = 1800.0
     idle: float = 600.0
+    stall: float = 300.0
+    look: float = 5.0
     attempts: int = 4
     pause: float = 0.25
 
