@@ -12,7 +12,7 @@ from pipeline.measurement import Metric
 from pipeline.policy.decision import Interval, Outcome, RuleResult
 from pipeline.policy.language import AnyRule, PolicyFile
 from pipeline.policy.runs import Measured
-from pipeline.policy.statistics import Bounds, Values, bounded_mean, bounded_quantile, bounded_rate
+from pipeline.policy.statistics import Bounds, Clusters, Values, bounded_mean, bounded_quantile, bounded_rate, encode
 
 _WORST_FIRST: tuple[Outcome, ...] = ("fail", "missing", "stale", "inconclusive", "waived", "pass")
 
@@ -33,7 +33,7 @@ class Case:
         """The bounds of a metric or one slice of it, at the policy's confidence."""
         key = (id(part.metric), part.column, part.label)
         if key not in self.bounds:
-            self.bounds[key] = _bounds(part, self.policy.confidence)
+            self.bounds[key] = part_bounds(part, self.policy.confidence)
         return self.bounds[key]
 
 
@@ -52,11 +52,12 @@ class Part:
         return values[self.chosen] if self.column else values
 
     @property
-    def clusters(self) -> Sequence[str] | None:
+    def clusters(self) -> Clusters | None:
         """The clusters of the items, in order, or None."""
-        if self.metric.clusters is None or not self.column:
-            return self.metric.clusters
-        return [self.metric.clusters[place] for place in self.chosen]
+        labels = self.metric.clusters
+        if labels is None:
+            return None
+        return encode([labels[place] for place in self.chosen] if self.column else labels)
 
     @property
     def chosen(self) -> list[int]:
@@ -124,7 +125,8 @@ def written(rule: AnyRule, judgement: Judgement, metric: str | None) -> RuleResu
     )
 
 
-def _bounds(part: Part, confidence: float) -> Bounds:
+def part_bounds(part: Part, confidence: float) -> Bounds:
+    """The one-sided bounds, each at `confidence`, of a metric or of a slice of it; it must have items."""
     metric = part.metric
     if metric.kind == "rate":
         return bounded_rate(part.values, confidence, part.clusters)

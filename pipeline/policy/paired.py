@@ -9,16 +9,23 @@ Sources: Tango 1998 (Statistics in Medicine 17), the score interval for paired p
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.policy.statistics import Bounds, Values, bounded_mean, clopper_pearson, cluster_standard_error
+from pipeline.policy.statistics import (
+    Bounds,
+    Clusters,
+    Values,
+    bounded_mean,
+    clopper_pearson,
+    cluster_standard_error,
+    groups_of,
+)
 
 _FEW_DISCORDANT = 10  # below, the score interval is too narrow (tests/pipeline/policy/test_simulation.py)
 
 
-def bounded_drop(drops: Values, confidence: float, clusters: Sequence[str] | None = None) -> Bounds:
+def bounded_drop(drops: Values, confidence: float, clusters: Clusters | None = None) -> Bounds:
     """The mean of the paired drops with its bounds; `drops` are per item, in the same order as `clusters`.
 
     Differences of zeros and ones (-1, 0, 1) take Tango's score bounds, and where fewer than ten items differ the exact
@@ -26,7 +33,7 @@ def bounded_drop(drops: Values, confidence: float, clusters: Sequence[str] | Non
     cluster-robust t.
     """
     binary = bool(np.isin(drops, (-1.0, 0.0, 1.0)).all())
-    if clusters is not None and len(set(clusters)) < len(drops):
+    if clusters is not None and groups_of(clusters) < len(drops):
         return _clustered(drops, confidence, clusters, binary=binary)
     if not binary:
         bounds = bounded_mean(drops, confidence)
@@ -44,12 +51,12 @@ def _binary_upper(losses: int, gains: int, n: int, confidence: float) -> float:
     return tango_upper(losses, gains, n, confidence)
 
 
-def _clustered(drops: Values, confidence: float, clusters: Sequence[str], *, binary: bool) -> Bounds:
+def _clustered(drops: Values, confidence: float, clusters: Clusters, *, binary: bool) -> Bounds:
     bounds = bounded_mean(drops, confidence, clusters)
-    groups = len(set(clusters))
+    groups = groups_of(clusters)
     if binary and int((drops != 0).sum()) < _FEW_DISCORDANT and groups > 1:
         # Hardly any item differs, so hardly any variance shows: a cluster with a loss counts as one lost item.
-        hit = {side: len({c for c, d in zip(clusters, drops, strict=True) if d * side > 0}) for side in (1, -1)}
+        hit = {side: len(np.unique(clusters[drops * side > 0])) for side in (1, -1)}
         high = max(bounds.high, clopper_pearson(hit[1], groups, confidence)[1])
         low = min(bounds.low, -clopper_pearson(hit[-1], groups, confidence)[1])
         return Bounds(bounds.estimate, low, high, f"paired, exact over {groups} clusters")

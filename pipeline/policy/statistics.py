@@ -19,6 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
+Clusters = NDArray[np.intp]
+"""The number of each item's cluster, counted from 0 without gaps."""
+
 _RESAMPLES = 2000
 _BOOTSTRAP_BELOW = 200  # items; above, the t interval has the same coverage unless the values are very skewed
 _SKEW_RULE = 25  # Cochran's rule: t needs about 25 x skewness^2 items
@@ -32,6 +35,17 @@ class Bounds:
     low: float
     high: float
     method: str
+
+
+def encode(labels: Sequence[str]) -> Clusters:
+    """Labels as `Clusters`."""
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    return np.asarray([numbers[label] for label in labels], dtype=np.intp)
+
+
+def groups_of(clusters: Clusters) -> int:
+    """How many clusters there are."""
+    return int(clusters.max()) + 1 if len(clusters) else 0
 
 
 def wilson(successes: float, n: float, confidence: float) -> tuple[float, float]:
@@ -73,7 +87,7 @@ def rate_bounds(successes: float, n: float, confidence: float) -> tuple[float, f
     return min(score[0], exact[0]), max(score[1], exact[1]), method
 
 
-def bounded_rate(values: Values, confidence: float, clusters: Sequence[str] | None = None) -> Bounds:
+def bounded_rate(values: Values, confidence: float, clusters: Clusters | None = None) -> Bounds:
     """The mean of values 0 and 1 with its bounds.
 
     Clusters reduce the number of items to an effective one (Korn and Graubard 1998): n* = p(1-p)/SE^2, SE cluster
@@ -82,19 +96,19 @@ def bounded_rate(values: Values, confidence: float, clusters: Sequence[str] | No
     """
     n = len(values)
     estimate = float(values.mean())
-    if clusters is None or len(set(clusters)) == n:
+    if clusters is None or groups_of(clusters) == n:
         low, high, method = rate_bounds(float(values.sum()), n, confidence)
         return Bounds(estimate, low, high, method)
     effective = effective_size(values, clusters, confidence)
     low, high = clopper_pearson(estimate * effective, effective, confidence) if effective > 0 else (0.0, 1.0)
-    return Bounds(estimate, low, high, f"Korn-Graubard, {len(set(clusters))} clusters worth {effective:.0f} items")
+    return Bounds(estimate, low, high, f"Korn-Graubard, {groups_of(clusters)} clusters worth {effective:.0f} items")
 
 
-def effective_size(values: Values, clusters: Sequence[str], confidence: float) -> float:
+def effective_size(values: Values, clusters: Clusters, confidence: float) -> float:
     """How many independent items the clustered zeros and ones are worth for a bound of this confidence; see above."""
     from scipy.special import stdtrit
 
-    n, groups = len(values), len(set(clusters))
+    n, groups = len(values), groups_of(clusters)
     if groups < 2:
         return 0.0
     p = float(values.mean())
@@ -105,28 +119,27 @@ def effective_size(values: Values, clusters: Sequence[str], confidence: float) -
     return min(float(n), p * (1 - p) / error**2) * shrink
 
 
-def cluster_standard_error(values: Values, clusters: Sequence[str]) -> float:
+def cluster_standard_error(values: Values, clusters: Clusters) -> float:
     """The standard error of the mean of clustered values.
 
     SE^2 = G/(G-1) x sum over clusters of (sum of residuals in it)^2 / n^2, which is Miller's sum of within-cluster
     cross products over n^2 with the usual correction for few clusters G.
     """
-    _, codes = np.unique(np.asarray(clusters), return_inverse=True)
-    sums = np.bincount(codes, weights=values - values.mean())
+    sums = np.bincount(clusters, weights=values - values.mean())
     groups = len(sums)
     return math.sqrt(float(np.sum(sums**2)) * groups / (groups - 1)) / len(values) if groups > 1 else math.inf
 
 
-def bounded_mean(values: Values, confidence: float, clusters: Sequence[str] | None = None) -> Bounds:
+def bounded_mean(values: Values, confidence: float, clusters: Clusters | None = None) -> Bounds:
     """The mean of real values with its bounds.
 
     Student's t where the values are many and not very skewed (n >= 200 and n > 25 skewness^2), else the studentised
     bootstrap (Hall 1988); with clusters, t on the cluster-robust error with one degree of freedom less than clusters.
     """
     n, estimate = len(values), float(values.mean())
-    if clusters is not None and len(set(clusters)) < n:
+    if clusters is not None and groups_of(clusters) < n:
         return _t_bounds(
-            estimate, cluster_standard_error(values, clusters), len(set(clusters)), confidence, clustered=True
+            estimate, cluster_standard_error(values, clusters), groups_of(clusters), confidence, clustered=True
         )
     error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
     if n < _BOOTSTRAP_BELOW or n < _SKEW_RULE * _skewness(values) ** 2:
@@ -173,9 +186,7 @@ def _skewness(values: Values) -> float:
     return float(np.mean(centred**3)) / spread if spread > 0 else 0.0
 
 
-def bounded_quantile(
-    values: Values, quantile: float, confidence: float, clusters: Sequence[str] | None = None
-) -> Bounds:
+def bounded_quantile(values: Values, quantile: float, confidence: float, clusters: Clusters | None = None) -> Bounds:
     """The `quantile` of `values` with distribution-free bounds that are themselves values.
 
     The high bound is the smallest order statistic x_(r) with P(Bin(n, q) < r) >= confidence, the low one the largest
@@ -185,7 +196,7 @@ def bounded_quantile(
     n = len(values)
     ordered = np.sort(values)
     estimate = float(ordered[max(0, math.ceil(quantile * n) - 1)])
-    if clusters is None or len(set(clusters)) == n:
+    if clusters is None or groups_of(clusters) == n:
         low_rank, high_rank = _ranks(n, quantile, confidence)
         method = "order statistics"
     else:
@@ -195,7 +206,7 @@ def bounded_quantile(
         scale = n / max(effective, 1)
         low_rank = math.floor(low_rank * scale)
         high_rank = math.ceil(high_rank * scale) if high_rank <= effective else n + 1
-        method = f"order statistics, {len(set(clusters))} clusters worth {effective} items"
+        method = f"order statistics, {groups_of(clusters)} clusters worth {effective} items"
     low = float(ordered[low_rank - 1]) if low_rank >= 1 else -math.inf
     high = float(ordered[high_rank - 1]) if high_rank <= n else math.inf
     return Bounds(estimate, low, high, method)

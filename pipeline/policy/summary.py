@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from pipeline.measurement import Metric
+from pipeline.policy.case import Part, part_bounds
 from pipeline.policy.decision import Interval
-from pipeline.policy.statistics import bounded_mean, bounded_quantile, bounded_rate
 
 
 def summarise(metric: Metric, confidence: float) -> Interval:
@@ -18,14 +16,8 @@ def summarise(metric: Metric, confidence: float) -> Interval:
     Raises:
         ValueError: there are no values.
     """
-    values, side = np.asarray(metric.values, dtype=np.float64), (1 + confidence) / 2
-    if not values.size:
+    if not metric.values:
         raise ValueError(f"{metric.name} has no values")
-    if metric.kind == "rate":
-        bounds = bounded_rate(values, side, metric.clusters)
-    elif metric.kind == "mean":
-        bounds = bounded_mean(values, side, metric.clusters)
-    else:
-        bounds = bounded_quantile(values, metric.quantile or 0.0, side, metric.clusters)
+    bounds = part_bounds(Part(metric), (1 + confidence) / 2)
     size, invalid = len(metric.values), metric.invalid
     return Interval(bounds.estimate, bounds.low, bounds.high, confidence, size, invalid, bounds.method)
