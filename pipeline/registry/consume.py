@@ -56,18 +56,18 @@ def resolve(registry: Registry, log: AuditLog, name: str, *, stage: str) -> Prom
     return record
 
 
-def find_promoted(registry: Registry, log: AuditLog, manifest: Digest) -> Promotion:
-    """The last record by which the model with this manifest digest was put into any stage.
+def find_promoted(registry: Registry, log: AuditLog, manifest: Digest, *, name: str) -> Promotion:
+    """The last record by which the model `name` with this manifest digest was put into any stage.
 
     Raises:
         RequestError: it never was.
         RegistryContentError, EvidenceError: as `resolve`.
     """
     history = current_history(registry, log)
-    placed = [one for one in history.everything() if one.manifest == manifest]
+    placed = [one for one in history.everything() if (one.name, one.manifest) == (name, manifest)]
     if not placed:
         raise RequestError(
-            f"{manifest} was never promoted",
+            f"'{name}@{manifest}' was never promoted",
             why="No entry of the audit log names it, so nothing vouches for it.",
             remedy="Take a digest that 'airlock registry list' shows.",
         )

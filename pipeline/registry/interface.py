@@ -97,6 +97,10 @@ class Registry(ABC):
         """Announce stored manifests, and let each tag name one.  Publishing again changes nothing."""
 
     @abstractmethod
+    def reset(self) -> None:
+        """Take back every announcement and every tag, also where they cannot be read any more."""
+
+    @abstractmethod
     def published(self) -> tuple[Descriptor, ...]:
         """Everything announced, in no order that matters."""
 

@@ -94,6 +94,10 @@ class LayoutRegistry(Registry):
             if sorted_entries != before:
                 self._write_index(sorted_entries)
 
+    def reset(self) -> None:
+        with self._index_lock():
+            self._write_index([])
+
     def published(self) -> tuple[Descriptor, ...]:
         return tuple(self._index())
 

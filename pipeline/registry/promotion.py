@@ -112,6 +112,13 @@ def _require_stage(stage: str, approved: ApprovedDecision, registry: Registry) -
             why=f"The registry's stages are: {', '.join(registry.stages)}.",
             remedy="Name one of them with --stage, or add this one to [registry] stages in airlock.toml.",
         )
+    if approved.decision.stage not in (None, stage):
+        raise _refused(
+            "the decision is for another stage",
+            f"It was made for '{approved.decision.stage}', not for '{stage}'.",
+            "Have the gate decide for this stage.",
+            approved,
+        )
     if approved.stage not in (None, stage):
         raise _refused(
             "the approvals are for another stage",

@@ -9,6 +9,7 @@ from pipeline.attestations import read_attestation
 from pipeline.digests import Digest, canonical_json, hex_of, sha256
 from pipeline.errors import EvidenceError, PromotionError
 from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, open_envelope
+from pipeline.evidence.statement import MEASUREMENT_TYPE
 from pipeline.evidence.store import EvidenceStore
 from pipeline.files import read_bounded
 from pipeline.keys import VerifyingKey
@@ -30,9 +31,10 @@ def gather_proof(
         RequestError: the signature bundle is gone.
     """
     decision = approved.decision
-    evidence = store.evidence(decision.subject, decision.evidence)
+    statements = [store.statement(digest) for digest in decision.evidence]
     bundle = read_bounded(verified.candidate.signature.bundle)
-    samples = dict.fromkeys(measurement.samples for measurement in evidence.measurements)
+    measured = [statement.digest for statement in statements if statement.predicate_type == MEASUREMENT_TYPE]
+    samples = dict.fromkeys(store.measurement(digest).samples for digest in measured)
     return (
         Attachment(kinds.SIGNATURE, verified.candidate.signature.bundle.name, kinds.SIGNATURE, bundle),
         Attachment(

@@ -68,6 +68,11 @@ class Promotion:
     digest: Digest
 
     @property
+    def promoted(self) -> datetime:
+        """When it was put into the stage."""
+        return self.at
+
+    @property
     def reference(self) -> str:
         """The name with the digest by which consumers pull it."""
         return f"{self.name}@{self.manifest}"

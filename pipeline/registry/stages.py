@@ -56,6 +56,10 @@ class StageChange:
         )
         self.witness(head)
 
+    def clear(self) -> None:
+        """Let no stage hold anything."""
+        self._connection.execute("DELETE FROM stage")
+
     def witness(self, head: Head) -> None:
         """Remember the log's `head`."""
         self._connection.execute("INSERT OR REPLACE INTO witness VALUES (0, ?, ?)", (head.entries, head.last))

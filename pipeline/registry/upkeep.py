@@ -11,7 +11,7 @@ from pipeline.errors import DeniedError, RegistryContentError
 from pipeline.files import storage_errors
 from pipeline.registry.consume import checked_model, checked_record
 from pipeline.registry.history import History, Placement
-from pipeline.registry.interface import Registry
+from pipeline.registry.interface import MODEL_ARTIFACT, Descriptor, Registry
 from pipeline.registry.layout import LayoutRegistry
 from pipeline.registry.model import EMPTY_BLOB, model_config, read_manifest
 from pipeline.registry.placing import announce, current_history, row_of, tag
@@ -68,9 +68,13 @@ def restore_caches(registry: Registry, log: AuditLog) -> None:
         StorageError: the disk failed.
     """
     history = current_history(registry, log)
+    attached = [entry for entry in _readable(registry) if entry.artifact_type != MODEL_ARTIFACT]
+    registry.reset()
+    registry.publish(attached, {})
     for placement in history.everything():
         announce(checked_record(registry, log, placement), placement.record_manifest, registry)
     with registry.table.changing() as change:
+        change.clear()
         for placed in history.placements.values():
             change.set(row_of(placed[-1]), history.head)
 
@@ -99,6 +103,13 @@ def collect_garbage(registry: LayoutRegistry, log: AuditLog) -> Collected:
             for path in paths:
                 path.unlink()
         return Collected(len(blobs), len(unfinished), size)
+
+
+def _readable(registry: Registry) -> tuple[Descriptor, ...]:
+    try:
+        return registry.published()
+    except RegistryContentError:
+        return ()
 
 
 def _content(registry: Registry, log: AuditLog, placement: Placement) -> dict[Digest, int]:

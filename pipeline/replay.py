@@ -1,0 +1,102 @@
+"""Recompute a decision from stored evidence and the stored policy, and compare: the proof that nobody wrote it by hand.
+
+It needs no GPU, no model and no network; only the evidence store.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from pipeline.digests import Digest, Json
+from pipeline.errors import EvidenceError
+from pipeline.evidence.statement import Evidence
+from pipeline.evidence.store import EvidenceStore
+from pipeline.policy.decision import Decision, decision_to_json
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A stored decision beside the one recomputed from the same evidence, policy and moment.
+
+    `differences` has a line for each part that differs, as 'place: stored -> recomputed'; it is empty when they agree.
+    """
+
+    digest: Digest
+    stored: Decision
+    recomputed: Decision
+    differences: tuple[str, ...]
+
+    @property
+    def same(self) -> bool:
+        """Whether the two have the same canonical bytes."""
+        return decision_to_json(self.stored) == decision_to_json(self.recomputed)
+
+
+def replay(decision_digest: Digest, store: EvidenceStore) -> Replay:
+    """Recompute the decision whose envelope has `decision_digest` from what the store holds.
+
+    Raises:
+        EvidenceError: the decision, its policy or its evidence is missing, edited, unsigned or about something else.
+    """
+    from pipeline.policy.document import parse_policy
+    from pipeline.policy.gate import decide
+
+    stored = store.decision(decision_digest)
+    evidence, baseline = split_evidence(stored, store)
+    recomputed = decide(
+        parse_policy(store.blob(stored.policy_digest)),
+        evidence,
+        release=stored.release,
+        release_digest=stored.release_digest,
+        candidate=stored.candidate,
+        at=stored.decided,
+        baseline=baseline,
+        stage=stored.stage,
+    )
+    recomputed = replace(recomputed, waivers=stored.waivers)
+    before: Json = json.loads(decision_to_json(stored))
+    after: Json = json.loads(decision_to_json(recomputed))
+    return Replay(decision_digest, stored, recomputed, tuple(_differences("decision", before, after)))
+
+
+def split_evidence(decision: Decision, store: EvidenceStore) -> tuple[Evidence, Evidence | None]:
+    """The evidence that a decision names: that of its own checkpoint, and that of the baseline if there was one.
+
+    Raises:
+        EvidenceError: a statement is missing, edited or unsigned, or they are about more than two checkpoints.
+    """
+    subjects: dict[Digest, list[Digest]] = {}
+    for digest in decision.evidence:
+        subjects.setdefault(store.statement(digest).subject, []).append(digest)
+    own = store.evidence(decision.subject, subjects.pop(decision.subject, []))
+    if len(subjects) > 1:
+        raise EvidenceError(
+            f"the decision on '{decision.candidate}' mixes evidence",
+            why=f"Beside its own it names evidence of {len(subjects)} checkpoints: {', '.join(sorted(subjects))}.",
+            remedy="Have the gate decide again.",
+            subject=decision.subject,
+        )
+    return own, next((store.evidence(subject, digests) for subject, digests in subjects.items()), None)
+
+
+def _differences(place: str, before: Json, after: Json) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted({*before, *after}):
+            yield from _differences(f"{place}.{key}", before.get(key), after.get(key))
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for number, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from _differences(f"{place}.{_label(one, number)}", one, other)
+    elif before != after:
+        yield f"{place}: {_short(before)} -> {_short(after)}"
+
+
+def _label(value: Json, number: int) -> str:
+    rule = value.get("rule") if isinstance(value, dict) else None
+    return rule if isinstance(rule, str) else str(number)
+
+
+def _short(value: Json) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else text[:117] + "..."
