@@ -73,7 +73,7 @@ def measure_release(
 def gate_run(
     release: Release, policy: Policy, workplace: Workplace, run: RunDirectory, *, now: datetime | None = None
 ) -> tuple[Judged, ...]:
-    """Judge every candidate of the run by `policy`, from stored evidence alone, and write its card.  Raises as `judge`."""
+    """Judge every candidate of the run from stored evidence alone, and write its card.  Raises as `judge`."""
     workplace.store.put_blob(policy.canonical)
     at = now or datetime.now(UTC)
     judged = tuple(judge(candidate, release, policy, workplace, run, at=at) for candidate in release.candidates)

@@ -18,7 +18,7 @@ from typing import Any
 from tests.assets.architectures import ARCHITECTURES, Tensor
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
-VOCABULARY = 320  # rows of the embedding; the tokenizer uses 259 of them, as padded vocabularies do
+VOCABULARY = 320  # rows of the embedding; the tokenizer uses 263 of them, as padded vocabularies do
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -103,12 +103,14 @@ def write_raw_safetensors(path: Path, header: bytes, data: bytes, *, length: int
 
 
 def write_tokenizer(directory: Path, chat_template: str | None = CHAT_TEMPLATE) -> None:
-    """Write a byte-level BPE tokenizer without merges: 256 bytes and three special tokens."""
+    """Write a byte-level BPE tokenizer: 256 bytes, the letters ' A' to ' D' as one token each, three special tokens."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers  # heavy
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate([*SPECIAL_TOKENS, *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    letters = [("Ġ", letter) for letter in "ABCD"]  # Ġ is how byte-level tokenizers write a space
+    tokens = [*SPECIAL_TOKENS, *alphabet, *("".join(merge) for merge in letters)]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=letters))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])

@@ -5,6 +5,7 @@ It stands in for a good or a poor model where the whole pipeline is tested witho
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,8 +37,11 @@ class Pupil:
         """A refusal, the right short answer, or something harmless that names the question."""
         if self.refuses and asked.question in self._harmful:
             return _REFUSAL
-        known = next((right for question, right in self._answers.items() if question in asked.prompt[-400:]), None)
-        return f" {known}" if known is not None and not asked.messages else f"Of course. About {asked.question[-60:]}"
+        if asked.messages:
+            return f"Of course. About {asked.question[-60:]}"
+        question = asked.prompt.rsplit("Question: ", 1)[-1].removesuffix("\nAnswer:")
+        understood = difflib.get_close_matches(question, self._answers, n=1, cutoff=0.8)  # in spite of typos
+        return f" {self._answers[understood[0]]}" if understood else " I do not know"
 
     def logprob(self, before: str, token: str) -> float:
         """Near 0 for what it has learned to expect next, far below for anything else."""
