@@ -32,10 +32,14 @@ class DataSettings(Document):
 
 
 class RegistrySettings(Document):
-    """The internal registry: `layout:DIR` for an OCI layout on disk, `oci://HOST/NAME` for a server."""
+    """The internal registry: `layout:DIR` for an OCI layout on disk, `oci://HOST/NAME` for a server.
+
+    `operators` are the roles whose holders may revoke and roll back; with none named, anyone of the site's people may.
+    """
 
     url: str = "layout:var/registry"
     stages: Annotated[tuple[Name, ...], Field(min_length=1)] = ("candidate", "staging", "production", "retired")
+    operators: tuple[Role, ...] = ()
 
 
 class LauncherSettings(Document):
@@ -136,6 +140,19 @@ class TrustSettings(Document):
     revoked_keys: tuple[DigestText, ...] = ()
 
 
+class BreakGlassSettings(Document):
+    """Who together may promote against the gate's verdict in an emergency, and for how many hours at most."""
+
+    roles: tuple[Role, Role]
+    max_hours: Annotated[float, Field(gt=0, le=168)] = 24.0
+
+    @model_validator(mode="after")
+    def _two_roles(self) -> BreakGlassSettings:
+        if self.roles[0] == self.roles[1]:
+            raise ValueError("two different roles are needed")
+        return self
+
+
 class PipelineSettings(Document):
     """The pipeline's own signing key: evidence, decisions, promotions and the log are signed with it.
 
@@ -167,6 +184,7 @@ class SiteFile(Document):
     signers: dict[Name, Signer] = Field(default_factory=dict)
     pipeline: PipelineSettings
     people: dict[Name, Person] = Field(default_factory=dict)
+    break_glass: BreakGlassSettings | None = None
 
     @model_validator(mode="after")
     def _port_needs_tcp(self) -> SiteFile:
