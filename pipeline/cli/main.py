@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "policy": ("policy", "check or show a policy"),
     "approve": ("approve", "sign a decision as a person in a role"),
     "promote": ("promote", "promote an approved candidate to a stage of the registry"),
+    "revoke": ("revoke", "let nobody use a checkpoint any more"),
+    "rollback": ("rollback", "put back what a stage held before"),
     "registry": ("registry", "list, resolve, pull and verify registered models"),
     "card": ("card", "write or verify a model card"),
     "evidence": ("evidence", "show stored evidence"),
