@@ -9,6 +9,7 @@
     proof.py       what is kept with a model so that its decision can be proved
     promotion.py   ApprovedDecision + VerifiedCandidate -> Promotion
     placing.py     the one log entry by which a record takes effect
+    operations.py  revoke, roll back
     consume.py     list, resolve, pull
     upkeep.py      verify everything, collect garbage, restore the index
 

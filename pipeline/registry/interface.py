@@ -25,6 +25,8 @@ DECISION = "application/vnd.airlock.decision.v1"
 APPROVAL = "application/vnd.airlock.approval.v1"
 WAIVER = "application/vnd.airlock.waiver.v1"
 CARD = "application/vnd.airlock.card.v1"
+REVOCATION = "application/vnd.airlock.revocation.v1"
+ROLLBACK = "application/vnd.airlock.rollback.v1"
 RECORD = "application/vnd.airlock.record.v1"
 
 DSSE_JSON = "application/vnd.dsse.envelope.v1+json"

@@ -55,6 +55,7 @@ def verify_registry(registry: Registry, log: AuditLog) -> Report:
         problem = registry.check(digest, size)
         if problem is not None:
             problems.append(f"{digest}: {problem}")
+    problems += _revocation_problems(registry, history)
     problems += _cache_problems(registry, history)
     models = {placement.manifest for placement in history.everything()}
     return Report(len(models), len(wanted), sum(wanted.values()), tuple(problems))
@@ -93,6 +94,7 @@ def collect_garbage(registry: LayoutRegistry, log: AuditLog) -> Collected:
         needed: set[Digest] = set()
         for placement in history.everything():
             needed |= set(_content(registry, log, placement))
+        needed |= {revocation.record for revocation in history.revocations.values()}
         needed |= set(_announced(registry, needed))
         blobs = [(digest, path) for digest, path in registry.stored() if digest not in needed]
         unfinished = registry.unfinished()
@@ -103,6 +105,14 @@ def collect_garbage(registry: LayoutRegistry, log: AuditLog) -> Collected:
             for path in paths:
                 path.unlink()
         return Collected(len(blobs), len(unfinished), size)
+
+
+def _revocation_problems(registry: Registry, history: History) -> Iterator[str]:
+    for revocation in history.revocations.values():
+        try:
+            registry.blob(revocation.record)
+        except RegistryContentError as error:
+            yield f"the revocation of {revocation.subject}: {error.what}. {error.why}"
 
 
 def _readable(registry: Registry) -> tuple[Descriptor, ...]:
