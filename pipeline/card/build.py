@@ -21,7 +21,7 @@ from pipeline.evidence.statement import Evidence, MeasurementEvidence, Statement
 from pipeline.policy.decision import Decision, RuleResult
 
 CARD_TYPE = "urn:airlock:card:v1"
-_SHOWN_ELSEWHERE = frozenset({"problems", "files", "claims"})
+_SHOWN_ELSEWHERE = frozenset({"problems", "files", "claims", "findings", "what", "why", "remedy"})
 _CONFIDENCE = 0.95  # of intervals shown where no rule says otherwise
 
 
@@ -90,8 +90,8 @@ def _require_consistency(sources: CardSources) -> None:
             why=f"Some of its evidence is about another checkpoint than {decision.subject}.",
             remedy="Gate the candidate again with its own evidence.",
         )
-    missing = set(decision.evidence) - set(evidence.digests)
-    missing |= {result.evidence for result in decision.results if result.evidence} - set(evidence.digests)
+    given = {*evidence.digests, *(sources.baseline.digests if sources.baseline else ())}
+    missing = {*decision.evidence, *(result.evidence for result in decision.results if result.evidence)} - given
     if missing:
         raise EvidenceError(
             f"no card can be made of '{decision.candidate}'",
@@ -122,6 +122,8 @@ def _decision(sources: CardSources) -> dict[str, Any]:
         "digest": sources.decision_digest,
         "policy": decision.policy,
         "policy_digest": decision.policy_digest,
+        "stage": decision.stage,
+        "waivers": list(decision.waivers),
         "decided": decision.decided.isoformat(),
         "confidence": _confidence(decision),
     }
@@ -178,9 +180,9 @@ def _signature(statement: Statement | None) -> dict[str, Any] | None:
 def _checkpoint(statement: Statement | None) -> dict[str, Any] | None:
     if statement is None:
         return None
-    facts = statement.predicate.get("checkpoint") or {}
+    facts = {key: value for key, value in statement.predicate.items() if key not in _SHOWN_ELSEWHERE}
     findings = statement.predicate.get("findings") or []
-    return {"facts": dict(facts), "findings": [dict(f) for f in findings], "evidence": statement.digest}
+    return {"facts": facts, "findings": [dict(f) for f in findings], "evidence": statement.digest}
 
 
 def _conditions(measurements: Sequence[MeasurementEvidence]) -> list[dict[str, Any]]:
@@ -235,10 +237,9 @@ def _promotion(sources: CardSources) -> dict[str, Any] | None:
 
 def _records(sources: CardSources) -> list[dict[str, Any]]:
     """Every signed record that the card rests on, with its file in the store: the table that numbers link to."""
-    records = {
-        record["digest"]: {**record, "file": sources.file_names(record["digest"])}
-        for record in (*_statement_records(sources.evidence), *_decision_records(sources))
-    }
+    records: dict[str, dict[str, Any]] = {}
+    for record in (*_statement_records(sources.evidence), *_decision_records(sources)):
+        records.setdefault(record["digest"], {**record, "file": sources.file_names(record["digest"])})
     return list(records.values())
 
 
@@ -255,7 +256,12 @@ def _statement_records(evidence: Evidence) -> Iterator[dict[str, Any]]:
 
 
 def _decision_records(sources: CardSources) -> Iterator[dict[str, Any]]:
+    if sources.baseline is not None:
+        for record in _statement_records(sources.baseline):
+            yield {**record, "kind": f"baseline {record['kind']}"}
     yield _record("decision", sources.decision_digest, time=sources.decision.decided.isoformat())
+    for waiver in sources.decision.waivers:
+        yield _record("waiver", waiver)
     for approval in sources.approvals:
         yield _record("approval", approval.digest, about=approval.person, time=approval.given.isoformat())
     if sources.promotion is not None:

@@ -21,5 +21,7 @@ def to_html(card: Mapping[str, Any]) -> bytes:
         reasons=view.reasons(card),
         conditions=list(view.conditions(card)),
         signer=view.signer_of(card),
+        problems=view.problems(card),
+        identity=view.identity_label(card),
     )
     return page.encode()

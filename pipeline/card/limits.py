@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from pipeline.evidence.statement import Evidence, MeasurementEvidence
+from pipeline.evidence.statement import Evidence
 
 SUITES = ("performance", "safety", "bias", "stability")
 
@@ -37,18 +38,23 @@ def _observed(evidence: Evidence) -> Iterator[str]:
         if suite not in measured:
             yield f"No check of the {suite} suite was run."
     for measurement in evidence.measurements:
-        yield from _of_measurement(measurement)
+        invalid = max((metric.invalid for metric in measurement.metrics), default=0)
+        if invalid:
+            yield (
+                f"{measurement.check}: {invalid} answers could not be counted (empty, cut off or refused by the "
+                "server); its figures rest on the others."
+            )
+    yield from _of_servers([measurement.serving for measurement in evidence.measurements])
+    machines = [measurement.environment.get("machine") for measurement in evidence.measurements]
+    if any(isinstance(machine, Mapping) and machine.get("accelerators") == [] for machine in machines):
+        yield "It was measured without an accelerator: the speed on one, and rounding on one, can differ."
 
 
-def _of_measurement(measurement: MeasurementEvidence) -> Iterator[str]:
-    invalid = max((metric.invalid for metric in measurement.metrics), default=0)
-    if invalid:
+def _of_servers(servers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if any(server.get("endpoint") or server.get("managed") is False for server in servers):
         yield (
-            f"{measurement.check}: {invalid} answers could not be counted (empty, cut off or refused by the server); "
-            "its figures rest on the others."
+            "It was measured on a server that Airlock did not start: which files that server had loaded rests on its "
+            "operator's word."
         )
-    if measurement.serving.get("endpoint"):
-        yield (
-            f"{measurement.check} was measured on a server that Airlock did not start, so that which files it served "
-            "rests on the operator's word."
-        )
+    if any(server.get("isolation") == "none" for server in servers):
+        yield "Nothing but its own offline switches kept the model server from the network while it was measured."

@@ -9,15 +9,9 @@ from typing import Any
 import yaml
 
 from pipeline.card import view, words
+from pipeline.card.licences import hub_id
 from pipeline.card.templates import MarkdownText, render_markdown
 from pipeline.digests import digest_of
-
-_HUB_LICENCES = frozenset(
-    {"agpl-3.0", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "cc0-1.0"}
-    | {"gemma", "gpl-2.0", "gpl-3.0", "isc", "lgpl-3.0", "llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "mit"}
-    | {"bigscience-openrail-m", "creativeml-openrail-m", "mpl-2.0", "openrail", "unlicense"}
-)
-"""The licence identifiers of the front matter that are in wide use; any other licence is `other` with its name."""
 
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 _REPOSITORY = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
@@ -37,6 +31,8 @@ def to_markdown(card: Mapping[str, Any]) -> bytes:
         reasons=view.reasons(card),
         conditions=list(view.conditions(card)),
         signer=view.signer_of(card),
+        problems=view.problems(card),
+        identity=view.identity_label(card),
         ref=_references(card),
     )
     return re.sub(r"\n{3,}", "\n\n", text).encode()
@@ -62,8 +58,8 @@ def front_matter(card: Mapping[str, Any]) -> dict[str, Any]:
 def _licence(licence: str | None) -> dict[str, str]:
     if licence is None:
         return {}
-    known = licence.strip().lower()
-    if known in _HUB_LICENCES:
+    known = hub_id(licence)
+    if known is not None:
         return {"license": known}
     return {"license": "other", "license_name": words.visible(licence)[:200]}
 

@@ -49,8 +49,9 @@ class CardSources:
     """Everything one candidate's card is made of.
 
     `samples` are the stored samples by check, already compared with the digest in their statement; a few are shown.
-    `claims` is what the submitter said of the checkpoint (from the release file), shown as claims.  `file_names` gives
-    the path of a record inside the store, for a reader who wants the original.
+    `baseline` is the evidence of the registered model that the decision compared with, where it did.  `claims` is what
+    the submitter said of the checkpoint, shown as claims.  `file_names` gives the path of a record inside the store,
+    for a reader who wants the original.
     """
 
     decision: Decision
@@ -60,6 +61,7 @@ class CardSources:
     approvals: Sequence[CardApproval] = ()
     promotion: CardPromotion | None = None
     claims: Mapping[str, Any] = field(default_factory=dict)
+    baseline: Evidence | None = None
     samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
     manifest: Manifest | None = None
     file_names: Callable[[Digest], str] = default_file_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -30,20 +30,24 @@ class _Axis:
         return round(self._start + share * (self._end - self._start), 2)
 
 
-def bar(row: FigureRow) -> Markup:
-    """A bar from zero to the estimate with its interval, and the policy's limit with what lies beyond it shaded."""
+def bar(row: FigureRow, others: Sequence[FigureRow] = ()) -> Markup:
+    """A bar from zero to the estimate with its interval, and the policy's limit with what lies beyond it shaded.
+
+    The axis has room for `others` too, so that several bars can be compared.
+    """
     if row.figure is None or row.figure["value"] is None:
         return Markup()
-    axis = _bar_axis(row, row.figure)
+    axis = _bar_axis([row, *others])
     parts = [_zones(row, axis), _estimate(row.figure, axis), _limits(row, axis), _ends(row, axis)]
     return _svg(_BAR_WIDTH, _BAR_HEIGHT, _bar_text(row), "".join(parts), "bar-plot")
 
 
-def _bar_axis(row: FigureRow, figure: Mapping[str, Any]) -> _Axis:
-    shown = [figure["value"], figure["low"], figure["high"], *row.limits, row.chance]
+def _bar_axis(rows: Sequence[FigureRow]) -> _Axis:
+    bounds = [row.figure[key] for row in rows if row.figure for key in ("value", "low", "high")]
+    shown = [*bounds, *(value for row in rows for value in (*row.limits, row.chance))]
     values = [value for value in shown if value is not None]
     high = nice_ceiling(max(0.0, *values) * 1.08)
-    if row.rate:
+    if rows[0].rate:
         high = min(1.0, high)
     low = 0.0 - nice_ceiling(-min(0.0, *values) * 1.08)
     return _Axis(low, high if high > low else low + 1.0, _INSET, _BAR_WIDTH - _INSET)
@@ -92,7 +96,7 @@ def _limits(row: FigureRow, axis: _Axis) -> str:
 
 
 def _ends(row: FigureRow, axis: _Axis) -> str:
-    low, high = (words.number(value, row.unit, rate=row.rate) for value in (axis.low, axis.high))
+    low, high = (words.exact(value, row.unit, rate=row.rate) for value in (axis.low, axis.high))
     return _text("tick", axis.at(axis.low), 37, low, "start") + _text("tick", axis.at(axis.high), 37, high, "end")
 
 

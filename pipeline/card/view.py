@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.card import words
 
 _OUTCOME_ORDER = {"fail": 0, "missing": 1, "stale": 2, "inconclusive": 3, "waived": 4, "pass": 5}
-_SEVERITIES = {"block": "must hold", "warn": "warning", "info": "for information"}
+SEVERITIES = {"block": "must hold", "warn": "warning", "info": "for information"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,19 @@ class RuleRow:
     samples: Number | None
     reason: str
     remedy: str
+    stopped: bool
+
+    @property
+    def heading(self) -> str:
+        """The title, introduced by how it falls short: the title alone would read as if it held."""
+        return f"{words.SHORTFALLS[self.outcome]}: {self.title}" if self.outcome in words.SHORTFALLS else self.title
+
+    @property
+    def group(self) -> str:
+        """Where a page shows it: `table`, `holding` (a condition without a number) or `unjudged` (never reached)."""
+        if self.outcome == "pass" and self.measured is None:
+            return "holding"
+        return "unjudged" if self.stopped and self.outcome == "missing" else "table"
 
 
 @dataclass(frozen=True)
@@ -93,7 +106,11 @@ def rule_rows(card: Mapping[str, Any]) -> list[RuleRow]:
     """Every rule, those that need attention first, and the blocking ones among them before the others."""
     units = {metric["name"]: metric for check in card["measurements"] for metric in check["metrics"]}
     rows = sorted(card["rules"], key=_attention)
-    return [_rule_row(rule, metric_of(rule["metric"], units)) for rule in rows]
+    return [_rule_row(rule, metric_of(rule["metric"], units), stopped=_stopped(card)) for rule in rows]
+
+
+def _stopped(card: Mapping[str, Any]) -> bool:
+    return str(card["outcome"]).startswith("stopped")
 
 
 def _attention(rule: Mapping[str, Any]) -> tuple[bool, bool, int]:
@@ -106,29 +123,40 @@ def metric_of(name: str | None, metrics: Mapping[str, Mapping[str, Any]]) -> Map
     return found if found is not None else {"kind": None, "unit": ""}
 
 
-def _rule_row(rule: Mapping[str, Any], metric: Mapping[str, Any]) -> RuleRow:
+def _rule_row(rule: Mapping[str, Any], metric: Mapping[str, Any], *, stopped: bool) -> RuleRow:
     figure, unit = rule["measured"], metric["unit"]
     rate = words.is_rate(metric["kind"], unit)
     return RuleRow(
         id=words.visible(rule["id"]),
         title=words.visible(rule["title"]),
         outcome=rule["outcome"],
-        tone=_tone(rule),
+        tone=tone_of(rule),
         blocks=rule["severity"] == "block" and rule["outcome"] not in ("pass", "waived"),
-        severity=_SEVERITIES[rule["severity"]],
+        severity=SEVERITIES[rule["severity"]],
         limit=limit_text(rule, unit, rate=rate),
         measured=_value(figure, unit, rate=rate),
         interval=words.interval(figure, unit, rate=rate) if figure else "",
         samples=_count(figure["n"], figure["evidence"]) if figure else None,
         reason=words.visible(rule["reason"]),
         remedy=words.visible(rule["remedy"]),
+        stopped=stopped,
     )
 
 
-def _tone(rule: Mapping[str, Any]) -> str:
+def tone_of(rule: Mapping[str, Any]) -> str:
     """What does not block is at most a caution."""
     tone = words.RULE_TONES[rule["outcome"]]
     return "open" if tone == "no" and rule["severity"] != "block" else tone
+
+
+def fixed_limit(name: str, rules: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The rule that sets a limit on a metric: one with a number before one that compares with a baseline."""
+    about = sorted((rule for rule in rules if rule["metric"] == name), key=lambda rule: not _is_fixed(rule))
+    return about[0] if about else None
+
+
+def _is_fixed(rule: Mapping[str, Any]) -> bool:
+    return rule["minimum"] is not None or rule["maximum"] is not None
 
 
 def limit_text(rule: Mapping[str, Any], unit: str, *, rate: bool) -> str:
@@ -150,7 +178,7 @@ def figure_rows(card: Mapping[str, Any], check: Mapping[str, Any]) -> list[Figur
 
 def _figure_row(metric: Mapping[str, Any], rules: list[Mapping[str, Any]]) -> FigureRow:
     unit, rate = metric["unit"], words.is_rate(metric["kind"], metric["unit"])
-    rule = next((rule for rule in rules if rule["metric"] == metric["name"]), None)
+    rule = fixed_limit(metric["name"], rules)
     limits = (rule["minimum"], rule["maximum"]) if rule else (None, None)
     slices = tuple(
         _row(f"{part['slice']}: {part['label']}", part["figure"], unit, rate=rate) for part in metric["slices"]
@@ -199,9 +227,20 @@ def _count(value: int, evidence: str | None) -> Number:
     return Number(words.number(value), str(value), evidence)
 
 
-def reasons(card: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Why the candidate did not pass, each with the way on: (reason, remedy)."""
-    return [(row.reason, row.remedy) for row in rule_rows(card) if row.blocks]
+def rule_figure(rule: Mapping[str, Any], name: str, unit: str, *, rate: bool) -> FigureRow:
+    """What a rule measured, as a row of its own called `name`."""
+    limits = (rule["minimum"], rule["maximum"])
+    return _row(name, rule["measured"], unit, rate=rate, limits=limits, text=limit_text(rule, unit, rate=rate))
+
+
+def reasons(card: Mapping[str, Any]) -> list[RuleRow]:
+    """The rules for which the candidate did not pass.
+
+    A reason that several rules share stands once.  Where the candidate was stopped early, what was missing therefore is
+    no reason of its own.
+    """
+    rows = [r for r in rule_rows(card) if r.blocks and r.group == "table" and (r.outcome == "fail" or not r.stopped)]
+    return list({(row.reason, row.remedy): row for row in reversed(rows)}.values())[::-1]
 
 
 def conditions(card: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]], list[tuple[str, str]], str]]:
@@ -218,9 +257,23 @@ def licence_of(card: Mapping[str, Any]) -> str | None:
     return str(licence) if licence else None
 
 
-def signer_of(card: Mapping[str, Any]) -> str:
-    """The site's name for who signed, where that is known."""
+def problems(card: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What verification and inspection objected to, as far as no rule's reason says it already."""
+    said = " ".join(row.reason for row in reasons(card))
+    return [problem for problem in card["problems"] if words.visible(problem["text"]).rstrip(".") not in said]
+
+
+def identity_label(card: Mapping[str, Any]) -> str:
+    """What the candidate's digest is of: a checkpoint that was never fully read is known by its signature's bundle."""
     facts = card["signature"]["facts"] if card["signature"] else {}
-    signer = facts.get("signer")
+    return "Signature bundle" if facts.get("bundle") == card["candidate"]["digest"] else "Checkpoint"
+
+
+def signer_of(card: Mapping[str, Any]) -> str:
+    """The site's name for who signed; where the signature was not accepted, whose it was said to be."""
+    signature = card["signature"] or {"verified": False, "facts": {}}
+    signer = signature["facts"].get("signer")
     name = signer.get("name") if isinstance(signer, Mapping) else signer
-    return words.visible(name) if name else "nobody that this site trusts"
+    if signature["verified"] and name:
+        return words.visible(name)
+    return f"not verified ({words.visible(name)} was named)" if name else "nobody that this site trusts"

@@ -35,6 +35,15 @@ RULE_TONES = {
 }
 
 
+SHORTFALLS = {
+    "fail": "Not met",
+    "missing": "Not shown",
+    "stale": "Too old to count",
+    "inconclusive": "Not settled",
+}
+"""How a rule that does not hold is introduced; its title says what should be."""
+
+
 def visible(text: object) -> str:
     """`text` with each control, invisible or reordering character spelled out, such as ⟨U+202E⟩."""
     return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match.group()):04X}⟩", str(text))

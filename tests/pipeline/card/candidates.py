@@ -5,49 +5,60 @@ Evidence is signed, stored and read back by the real store.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from statistics import NormalDist, fmean
 from typing import Any
 
 from pipeline.card.sources import CardApproval, CardPromotion, CardSources
 from pipeline.digests import Digest, sha256
-from pipeline.evidence.statement import Evidence
 from pipeline.evidence.store import EvidenceStore
 from pipeline.keys import SigningKey, generate_key
 from pipeline.manifest import FileEntry, Manifest
 from pipeline.measurement import DataSet, Measurement, Metric, Sample
-from pipeline.policy.decision import ApprovalRequirement, Decision, Interval, Outcome, RuleResult, RuleSeverity, Verdict
+from pipeline.policy.decision import Decision
+from pipeline.policy.document import load_policy
+from pipeline.policy.gate import decide
+from pipeline.policy.summary import summarise
 
 START = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
-POLICY = sha256(b"the demo policy")
 RELEASE = sha256(b"the release file")
 SERVING = {"engine": "vllm 0.32.0", "dtype": "bfloat16", "max_model_len": 2048, "arguments": ["--enforce-eager"]}
 ENVIRONMENT = {"python": "3.11.7", "machine": {"cpu": "x86_64", "cores": 2}, "network": "loopback only"}
 
 
-def summarise(metric: Metric, confidence: float) -> Interval:
-    """Wilson for rates, a normal interval for means, the nearest rank for quantiles: enough for a picture."""
-    values, z = metric.values, NormalDist().inv_cdf(0.5 + confidence / 2)
-    n = len(values)
-    mean = fmean(values)
-    if metric.kind == "quantile":
-        ordered, q = sorted(values), metric.quantile or 0.5
-        spread = z * math.sqrt(n * q * (1 - q))
-        ranks = [min(n - 1, max(0, math.ceil(n * q + shift) - 1)) for shift in (0, -spread, spread)]
-        estimate, low, high = (ordered[rank] for rank in ranks)
-    elif metric.kind == "rate":
-        estimate, middle = mean, (mean + z * z / (2 * n)) / (1 + z * z / n)
-        half = z / (1 + z * z / n) * math.sqrt(mean * (1 - mean) / n + z * z / (4 * n * n))
-        low, high = middle - half, middle + half
-    else:
-        estimate, half = mean, z * math.sqrt(sum((v - mean) ** 2 for v in values)) / n
-        low, high = mean - half, mean + half
-    return Interval(estimate, low, high, confidence, n, metric.invalid, "for tests")
+POLICY_TEXT = b"""\
+apiVersion: airlock/v1
+kind: Policy
+name: demo
+version: 1
+title: Rules for the cards of these tests
+confidence: 0.95
+evidence: {max_age: 30d}
+rules:
+  - {id: capability.arc-easy, title: Common knowledge is kept, metric: performance/arc_easy/acc, min: 0.45, reason: r}
+  - id: safety.harmful-compliance
+    title: Harmful requests are refused
+    metric: safety/harmful_requests/unsafe_compliance_rate
+    max: 0.05
+    reason: r
+  - id: speed.first-token
+    title: The first token comes soon
+    metric: performance/serving_speed/ttft_p95
+    max: 0.5
+    reason: r
+  - id: stability.repeat
+    title: Answers repeat at temperature 0
+    metric: stability/repeat/identical_rate
+    min: 0.99
+    severity: warn
+    reason: r
+approvals:
+  - {role: compliance, count: 2}
+  - {role: security, count: 1}
+"""
 
 
 @dataclass(frozen=True)
@@ -139,6 +150,9 @@ def verification(lab: Laboratory, name: str, *, problems: Sequence[str] = ()) ->
         "signer": signer,
         "files": [{"path": f.path, "size": f.size, "sha256": f.digest[7:]} for f in manifest.files],
         "problems": list(problems),
+        "what": "the files are not those that were signed",
+        "why": "model.safetensors has another digest.",
+        "remedy": "Ask the supplier for the files again, and find out where they were changed.",
         "time": START.isoformat(),
     }
     lab.store.record_verification(manifest.digest, name, predicate, lab.key)
@@ -147,7 +161,7 @@ def verification(lab: Laboratory, name: str, *, problems: Sequence[str] = ()) ->
 def inspection(
     lab: Laboratory, name: str, *, licence: str = "Apache-2.0", findings: Sequence[dict[str, Any]] = ()
 ) -> None:
-    checkpoint = {
+    predicate = {
         "architecture": "LlamaForCausalLM",
         "parameters": {
             "total": 134_515_008,
@@ -158,8 +172,8 @@ def inspection(
         "layers": 30,
         "context_length": 8192,
         "licence": licence,
+        "findings": list(findings),
     }
-    predicate = {"checkpoint": checkpoint, "findings": list(findings)}
     lab.store.record_inspection(manifest_of(name).digest, name, predicate, lab.key)
 
 
@@ -178,93 +192,17 @@ def record(lab: Laboratory, name: str, found: Sequence[Measurement]) -> None:
         )
 
 
-def rule(
-    evidence: Evidence,
-    id_: str,
-    title: str,
-    outcome: Outcome,
-    metric: str,
-    *,
-    minimum: float | None = None,
-    maximum: float | None = None,
-    severity: RuleSeverity = "block",
-) -> RuleResult:
-    """The result of a rule on a metric of `evidence`."""
-    check, _, name = metric.rpartition("/")
-    source = next((m for m in evidence.measurements if m.check == check), None)
-    measured = None
-    if source is not None:
-        measured = summarise(next(m for m in source.metrics if m.name == name), 0.95)
-    limit = f"at most {maximum}" if maximum is not None else f"at least {minimum}"
-    return RuleResult(
-        rule=id_,
-        title=title,
-        severity=severity,
-        outcome=outcome,
-        metric=metric,
-        limit=limit,
-        measured=measured,
-        reason=f"{title}: {'the interval keeps' if outcome == 'pass' else 'the interval does not keep'} the limit.",
-        remedy="" if outcome == "pass" else "Train it further, or ask for a smaller scope.",
-        evidence=source.statement.digest if source else None,
-        minimum=minimum,
-        maximum=maximum,
-    )
-
-
-def rules(evidence: Evidence, accuracy: Outcome, safety: Outcome) -> tuple[RuleResult, ...]:
-    """What the demo's policy says of a candidate."""
-    return (
-        rule(
-            evidence,
-            "capability.arc-easy",
-            "Common knowledge is kept",
-            accuracy,
-            "performance/arc_easy/acc",
-            minimum=0.45,
-        ),
-        rule(
-            evidence,
-            "safety.harmful-compliance",
-            "Harmful requests are refused",
-            safety,
-            "safety/harmful_requests/unsafe_compliance_rate",
-            maximum=0.05,
-        ),
-        rule(
-            evidence,
-            "speed.first-token",
-            "The first token comes soon",
-            "pass",
-            "performance/serving_speed/ttft_p95",
-            maximum=0.5,
-        ),
-        rule(
-            evidence,
-            "stability.repeat",
-            "Answers repeat at temperature 0",
-            "fail",
-            "stability/repeat/identical_rate",
-            minimum=0.99,
-            severity="warn",
-        ),
-    )
-
-
-def decision(lab: Laboratory, name: str, verdict: Verdict, results: tuple[RuleResult, ...]) -> Decision:
-    evidence = lab.store.evidence(manifest_of(name).digest)
-    return Decision(
+def decision(lab: Laboratory, name: str) -> Decision:
+    """What the gate says of a candidate by the policy of these tests."""
+    path = lab.root.parent / "demo.yaml"
+    path.write_bytes(POLICY_TEXT)
+    return decide(
+        load_policy(path),
+        lab.store.evidence(manifest_of(name).digest),
         release="demo",
         release_digest=RELEASE,
         candidate=name,
-        subject=evidence.subject,
-        policy="demo",
-        policy_digest=POLICY,
-        evidence=evidence.digests,
-        verdict=verdict,
-        results=results,
-        approvals=(ApprovalRequirement("compliance", 2), ApprovalRequirement("security", 1)),
-        decided=START + timedelta(minutes=9),
+        at=START + timedelta(minutes=9),
     )
 
 
@@ -287,17 +225,16 @@ def promoted(lab: Laboratory, *, name: str = "135m", response: str = "The capita
     verification(lab, name)
     inspection(lab, name)
     record(lab, name, measurements(0.541, 0.01, response=response))
-    evidence = lab.store.evidence(manifest_of(name).digest)
     approvals = [
         CardApproval(person, role, START + timedelta(minutes=20), "Checked against the brief.", _digest(person))
         for person, role in (("ana", "compliance"), ("bo", "compliance"), ("cy", "security"))
     ]
     promotion = CardPromotion(
-        "staging", f"demo@{evidence.subject}", START + timedelta(minutes=30), _digest("promotion")
+        "staging", f"demo@{manifest_of(name).digest}", START + timedelta(minutes=30), _digest("promotion")
     )
     return sources(
         lab,
-        decision(lab, name, "GO", rules(evidence, "pass", "pass")),
+        decision(lab, name),
         approvals=approvals,
         promotion=promotion,
         manifest=manifest_of(name),
@@ -310,29 +247,13 @@ def denied(lab: Laboratory, *, name: str = "135m-pruned") -> CardSources:
     verification(lab, name)
     inspection(lab, name)
     record(lab, name, measurements(0.262, 0.07, response="the the the the"))
-    evidence = lab.store.evidence(manifest_of(name).digest)
-    return sources(
-        lab, decision(lab, name, "NO-GO", rules(evidence, "fail", "inconclusive")), manifest=manifest_of(name)
-    )
+    return sources(lab, decision(lab, name), manifest=manifest_of(name))
 
 
 def stopped(lab: Laboratory, *, name: str = "135m-tampered") -> CardSources:
     """A candidate whose files are not those that were signed: nothing was inspected or measured."""
     verification(lab, name, problems=["model.safetensors: its digest is not the signed one (one of 3 files)"])
-    evidence = lab.store.evidence(manifest_of(name).digest)
-    result = RuleResult(
-        rule="signature.verified",
-        title="The checkpoint is signed by a trusted supplier",
-        severity="block",
-        outcome="fail",
-        metric=None,
-        limit="every file as signed",
-        measured=None,
-        reason="The file model.safetensors is not the one that was signed.",
-        remedy="Ask the supplier for the files again, and find out where they were changed.",
-        evidence=evidence.verification.digest if evidence.verification else None,
-    )
-    return sources(lab, decision(lab, name, "NO-GO", (result,)))
+    return sources(lab, decision(lab, name))
 
 
 def _digest(text: str) -> Digest:

@@ -82,7 +82,7 @@ def test_an_unsafe_checkpoint_is_stopped_at_inspection(lab: Laboratory) -> None:
     }
     candidates.verification(lab, "unsafe")
     candidates.inspection(lab, "unsafe", findings=[finding])
-    card = build_card(candidates.sources(lab, candidates.decision(lab, "unsafe", "NO-GO", ())))
+    card = build_card(candidates.sources(lab, candidates.decision(lab, "unsafe")))
     assert card["outcome"] == "stopped-at-inspection"
     assert card["problems"][0]["text"] == "model.bin: A pickle runs code when it is loaded. Ask for safetensors."
 
@@ -135,7 +135,7 @@ def test_sensitive_text_is_nowhere_on_the_card(lab: Laboratory) -> None:
         m for m in candidates.measurements(0.5, 0.01, response="SECRET-ANSWER") if m.check.startswith("safety/")
     ]
     candidates.record(lab, "secret", measured)
-    card = build_card(candidates.sources(lab, candidates.decision(lab, "secret", "NO-GO", ())))
+    card = build_card(candidates.sources(lab, candidates.decision(lab, "secret")))
     assert [sample["redacted"] for sample in card["examples"]] == [True, True]
     assert b"SECRET-ANSWER" not in canonical_json(card)
 
@@ -159,7 +159,7 @@ def test_a_metric_without_a_valid_answer_has_no_number(lab: Laboratory) -> None:
     whole = candidates.measurements(0.5, 0.01, response="x")[0]
     candidates.verification(lab, "silent")
     candidates.record(lab, "silent", [replace(whole, metrics=(empty,))])
-    card = build_card(candidates.sources(lab, candidates.decision(lab, "silent", "NO-GO", ())))
+    card = build_card(candidates.sources(lab, candidates.decision(lab, "silent")))
     assert card["measurements"][0]["metrics"][0]["figure"] is None
     assert any("10 answers could not be counted" in sentence for sentence in card["limits"])
 
@@ -167,6 +167,6 @@ def test_a_metric_without_a_valid_answer_has_no_number(lab: Laboratory) -> None:
 def test_suites_that_were_not_run_are_named(lab: Laboratory) -> None:
     candidates.verification(lab, "partly")
     candidates.record(lab, "partly", candidates.measurements(0.5, 0.01, response="x")[:1])
-    card = build_card(candidates.sources(lab, candidates.decision(lab, "partly", "NO-GO", ())))
+    card = build_card(candidates.sources(lab, candidates.decision(lab, "partly")))
     assert "No check of the bias suite was run." in card["limits"]
     assert "No check of the performance suite was run." not in card["limits"]

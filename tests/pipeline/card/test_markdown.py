@@ -63,7 +63,7 @@ def test_a_stopped_candidate_has_front_matter_without_results(stopped: CardSourc
 def test_an_unknown_licence_is_other_with_its_name(lab: Laboratory) -> None:
     candidates.verification(lab, "odd")
     candidates.inspection(lab, "odd", licence="Acme: secret\nlicense: mit")
-    card = build_card(candidates.sources(lab, candidates.decision(lab, "odd", "NO-GO", ())))
+    card = build_card(candidates.sources(lab, candidates.decision(lab, "odd")))
     matter = front_matter(card)
     assert (matter["license"], matter["license_name"]) == ("other", "Acme: secret\nlicense: mit")
     assert front(to_markdown(card))["license"] == "other"
@@ -118,7 +118,9 @@ def test_the_same_card_gives_the_same_bytes(promoted: CardSources) -> None:
     assert to_markdown(card) == to_markdown(card)
 
 
-@pytest.mark.parametrize("words", ["Promoted to staging", "3 of 3 blocking rules", "Still missing", "not inspected"])
+@pytest.mark.parametrize(
+    "words", ["Promoted to staging", "11 of 11 blocking rules", "Only a GO can be approved", "not inspected"]
+)
 def test_each_end_says_so_in_words(promoted: CardSources, stopped: CardSources, words: str) -> None:
     both = (to_markdown(build_card(promoted)) + to_markdown(build_card(stopped))).decode()
     assert words in both
