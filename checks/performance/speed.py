@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from checks.contract import Check, Message, MetricDeclaration, Model, Progress, Sampling
@@ -128,7 +128,7 @@ def measure_under(model: Model, seed: int, progress: Progress, load: Load) -> Me
     """Latencies and throughput under `load`.  Raises ServingError as `measure` does."""
     timings, windows = asyncio.run(_run(model, seed, progress, load))
     metrics = (*_latencies(timings), _throughput(windows, load))
-    samples = tuple(_sample(timing, seed) for timing in timings)
+    samples = (*(_sample(timing, seed) for timing in timings), *_window_samples(windows, load, seed))
     return Measurement(CHECK.name, CHECK.version, (), metrics, samples, seed)
 
 
@@ -266,6 +266,13 @@ def _sample(timing: Timing, seed: int) -> Sample:
         detail["error"] = timing.error
     outcome = "answered" if timing.valid else "invalid"
     return Sample(timing.id, timing.prompt, timing.text, outcome, valid=timing.valid, seed=seed, detail=detail)
+
+
+def _window_samples(windows: Sequence[int], load: Load, seed: int) -> Iterator[Sample]:
+    """What each throughput value rests on: the tokens that came in a window of time, whichever request they were of."""
+    for number, tokens in enumerate(windows):
+        detail = {"tokens": tokens, "seconds": load.window_seconds}
+        yield Sample(f"window-{number}", "", "", "counted", seed=seed, detail=detail)
 
 
 _TITLES = {"ttft": "Time to first token", "itl": "Inter-token latency", "latency": "End-to-end latency"}
