@@ -3,11 +3,12 @@
     description.py  ServingDescription: what evidence says of the server
     vllm.py         a plan -> vLLM's command line and environment
     local.py        the server as a child process: start, readiness, log, end
-    supervisor.py   the program that ends the server whatever ends Airlock
+    supervisor.py   the program that ends the server whatever ends Airlock, and keeps it from the network
+    isolation.py    what keeps it from the network, and the proof
     endpoint.py     a server that is already up
     client.py       ServedModel: batches, scores, streams
     protocol.py     requests, and answers read without trust;  sse.py  event streams;  tokens.py  token boundaries
-    transport.py    HTTP over a unix socket or TCP
+    transport.py    HTTP over a unix socket or TCP;  metrics.py  the engine's own numbers, and its liveness
 
 The server listens on a unix socket in a directory for this user alone, or on loopback with a key; it is ready when it
 has answered a request, not when it says so; and it never outlives Airlock.
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 from pipeline.checkpoint.inspected import Checkpoint
 from pipeline.planning import ServingPlan
 from pipeline.serving.description import ServingDescription
-from pipeline.site import Site
+from pipeline.site import ServingSettings, Site
 
 if TYPE_CHECKING:
     from pipeline.serving.client import ServedModel
@@ -30,15 +31,17 @@ if TYPE_CHECKING:
 __all__ = ["ServingDescription", "attach", "describe", "describe_endpoint", "serve"]
 
 
-def describe(plan: ServingPlan) -> ServingDescription:
-    """How `serve` would serve `plan` with the installed engine; nothing is started.
+def describe(plan: ServingPlan, settings: ServingSettings | None = None) -> ServingDescription:
+    """How `serve` would serve `plan` with the installed engine, at a site with these `settings`; nothing is started.
 
     Raises:
         ServingError: no engine is installed, or this machine cannot serve the plan.
     """
     from pipeline.serving import vllm
+    from pipeline.serving.isolation import best_isolation
 
-    return vllm.describe_plan(plan, vllm.installed_engine())
+    isolation = best_isolation((settings or ServingSettings()).listen)
+    return vllm.describe_plan(plan, vllm.installed_engine(), isolation=isolation)
 
 
 def serve(checkpoint: Checkpoint, plan: ServingPlan, site: Site, *, log: Path) -> AbstractContextManager[ServedModel]:
@@ -53,7 +56,7 @@ def serve(checkpoint: Checkpoint, plan: ServingPlan, site: Site, *, log: Path) -
     """
     from pipeline.serving.local import serve_local
 
-    return serve_local(checkpoint, plan, site, describe(plan), log=log)
+    return serve_local(checkpoint, plan, site, describe(plan, site.serving), log=log)
 
 
 def attach(url: str, checkpoint_root: Path, name: str | None = None) -> AbstractContextManager[ServedModel]:

@@ -18,6 +18,7 @@ from checks.contract import Answer, ChoiceRequest, Message, Sampling, Score, Sco
 from pipeline.errors import ServingError
 from pipeline.serving import protocol
 from pipeline.serving.description import ServingDescription
+from pipeline.serving.isolation import Egress
 from pipeline.serving.metrics import Liveness
 from pipeline.serving.metrics import parse as parse_metrics
 from pipeline.serving.sse import EventParser, EventTooLargeError
@@ -56,7 +57,8 @@ class ServedModel:
     """A model behind an OpenAI-compatible server; implements `checks.contract.Model`.
 
     `description` is what evidence says of the server.  `check_alive(seconds)` raises ServingError when the server's
-    process has ended, or ends within that time; `on_close` stops a server that was started for this model.
+    process has ended, or ends within that time; `on_close` stops a server that was started for this model.  `egress()`
+    says what network the server has, where it was isolated: whether it tried to leave it.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class ServedModel:
         patience: Patience | None = None,
         check_alive: Callable[[float], None] = _alive,
         on_close: Callable[[], None] = _nothing,
+        egress: Callable[[], Egress | None] = _nothing,
     ) -> None:
         self.name = served.name
         self.tokenizer = served.tokenizer
@@ -76,6 +79,7 @@ class ServedModel:
         self._transport = Transport(served.endpoint, patience or Patience(), check_alive)
         self._tokens = Tokens(served.tokenizer)
         self._on_close = on_close
+        self.egress = egress
 
     def close(self) -> None:
         """Stop the server if it was started for this model.  Safe to repeat."""

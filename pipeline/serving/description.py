@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pipeline.digests import Digest, Json, digest_of
+from pipeline.serving.isolation import Isolation
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class ServingDescription:
 
     `options` are the engine's, `environment` the switches set for it.  `managed` is False for a server that Airlock did
     not start: its options are then only what it reports of itself, and `endpoint` says where it was.  `isolation` says
-    what kept it from the network; `none` where nothing but its offline switches did.
+    what kept it from the network (proved before it started); `none` where nothing but its offline switches did.
     """
 
     engine: str
@@ -22,7 +23,7 @@ class ServingDescription:
     options: Mapping[str, Json]
     environment: Mapping[str, str] = field(default_factory=dict)
     managed: bool = True
-    isolation: str = "none"
+    isolation: Isolation = "none"
     endpoint: str | None = None
 
     def to_json(self) -> dict[str, Json]:

@@ -24,10 +24,10 @@ from pipeline.planning import ServingPlan
 from pipeline.serving import vllm
 from pipeline.serving.client import Served, ServedModel
 from pipeline.serving.description import ServingDescription
+from pipeline.serving.isolation import SUPERVISOR, Egress, Isolation, egress_of
 from pipeline.serving.transport import Endpoint, Patience
 from pipeline.site import ServingSettings, Site
 
-_SUPERVISOR = Path(__file__).with_name("supervisor.py")
 _GRACE = 10.0  # seconds for a server to end by itself
 _POLL = 0.25  # seconds between two looks at a starting server
 _TAIL = 4096  # bytes of the log shown when the server dies
@@ -42,6 +42,7 @@ class Start:
     environment: dict[str, str]
     endpoint: Endpoint
     private: Path
+    isolation: Isolation = "none"
 
 
 class Child:
@@ -51,6 +52,7 @@ class Child:
         """Raises StorageError when the log cannot be written."""
         self._log = log
         self._private = start.private
+        self._isolation = start.isolation
         reader, self._pipe = os.pipe()
         try:
             with storage_errors(f"cannot write the server's log {log}"):
@@ -75,13 +77,12 @@ class Child:
 
     @staticmethod
     def _supervised(start: Start, reader: int) -> list[str]:
-        head = [sys.executable, "-I", "-S", str(_SUPERVISOR), str(os.getpid()), str(reader), str(_GRACE)]
-        return [*head, str(start.private), "--", *start.command]
+        head = [sys.executable, "-I", "-S", str(SUPERVISOR), str(os.getpid()), str(reader), str(_GRACE)]
+        return [*head, str(start.private), start.isolation, "--", *start.command]
 
-    @property
-    def pid(self) -> int:
-        """The supervisor's process id."""
-        return self._process.pid
+    def egress(self) -> Egress | None:
+        """What the server's network is; None where it is the machine's own, or where the server has ended."""
+        return egress_of(self._process.pid, self._private) if self._isolation == "network-namespace" else None
 
     def check_alive(self, seconds: float = 0.0) -> None:
         """Raises ServingError, with the log's tail, when the server has ended or ends within `seconds`."""
@@ -209,6 +210,7 @@ def serve_local(
             environment=vllm.environment(description, private, os.environ, key=endpoint.key),
             endpoint=endpoint,
             private=private,
+            isolation=description.isolation,
         )
         served = Served(endpoint, served_name, name, root, plan.max_model_len, description)
         with running(start, served, log=log, timeout=site.serving.start_timeout_seconds) as model:
@@ -231,6 +233,6 @@ def running(start: Start, served: Served, *, log: Path, timeout: float) -> Itera
         # A server that does not listen yet is not dying: nothing waits for its end.
         starting = ServedModel(served, patience=patience, check_alive=lambda _seconds: child.check_alive())
         wait_until_ready(starting, child, timeout)
-        yield ServedModel(served, check_alive=child.check_alive, on_close=child.stop)
+        yield ServedModel(served, check_alive=child.check_alive, on_close=child.stop, egress=child.egress)
     finally:
         child.stop()

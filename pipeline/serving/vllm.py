@@ -7,7 +7,8 @@ differ.  Why each switch is there:
   vLLM from finding its address by a connection to a public one; an empty VLLM_PLUGINS loads no plug-in.
 - `generation-config` is `vllm`: otherwise a file of the checkpoint decides the sampling defaults.
 - Without a GPU, every server binds itself to the first core unless told otherwise, and compiling a graph costs minutes
-  for a few per cent.
+  for a few per cent.  TORCHDYNAMO_DISABLE keeps it from compiling small functions too (20 seconds of the first echo,
+  and a C++ compiler that need not be there); the values are the same.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pipeline.digests import Json
 from pipeline.errors import ServingError
 from pipeline.planning import ServingPlan
 from pipeline.serving.description import ServingDescription
+from pipeline.serving.isolation import Isolation
 
 _OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -71,7 +73,7 @@ def installed_engine() -> Engine:
     )
 
 
-def describe_plan(plan: ServingPlan, engine: Engine, *, isolation: str = "none") -> ServingDescription:
+def describe_plan(plan: ServingPlan, engine: Engine, *, isolation: Isolation = "none") -> ServingDescription:
     """How `engine` would serve `plan`, on this machine's cores where it has no GPU."""
     options: dict[str, Json] = {
         "dtype": plan.dtype,
@@ -88,6 +90,7 @@ def describe_plan(plan: ServingPlan, engine: Engine, *, isolation: str = "none")
             "VLLM_CPU_KVCACHE_SPACE": str(_KV_CACHE_GIB),
             "VLLM_CPU_OMP_THREADS_BIND": bind_cores(os.sched_getaffinity(0), plan.tensor_parallel),
             "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+            "TORCHDYNAMO_DISABLE": "1",
         }
     return ServingDescription(engine.distribution, engine.version, options, environment, isolation=isolation)
 

@@ -108,7 +108,7 @@ def test_equal_plans_have_equal_descriptions_and_others_do_not() -> None:
     others = [
         vllm.describe_plan(ServingPlan(1, 4096, "bfloat16"), GPU),
         vllm.describe_plan(PLAN, Engine("vllm", "0.33.0")),
-        vllm.describe_plan(PLAN, GPU, isolation="no network"),
+        vllm.describe_plan(PLAN, GPU, isolation="network-namespace"),
     ]
     assert len({description.digest, *(other.digest for other in others)}) == 4
 
