@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from checks.contract import Model, Progress
@@ -21,21 +21,27 @@ from checks.performance.tokens import Tokens
 
 @dataclass(frozen=True)
 class Task:
-    """One task: lm-eval's own configuration keys, the rows to ask, and the rows shown as examples before each."""
+    """One task: lm-eval's own configuration keys, the rows to ask, and the rows shown as examples before each.
+
+    `upstream` is the path of a definition under lm-eval's `tasks` folder, which `config` is laid over; its data is
+    replaced by `rows` and `shots` in any case.  `chat` asks through the chat template.
+    """
 
     name: str
     config: Mapping[str, Any]
     rows: Sequence[Row]
     shots: Sequence[Row] = ()
     chat: bool = False
+    upstream: str | None = None
 
 
 @dataclass(frozen=True)
 class Result:
     """What lm-eval made of one row.
 
-    `prompt` is the whole context as sent.  `continuations` and `logprobs` run in parallel for multiple choice;
-    `answer` is a generated text.  `values` are lm-eval's metrics.  `error` says why the item is invalid.
+    `prompt` is the whole context as sent.  `values` are lm-eval's metrics by name; where a task has several filters the
+    filter's name follows the metric's.  `continuations` and `logprobs` run in parallel for multiple choice; `answer` is
+    a generated text.  `error` says why the item is invalid.
     """
 
     row: Row
@@ -50,22 +56,27 @@ class Result:
 
 
 def run_task(model: Model, task: Task, seed: int, progress: Progress) -> list[Result]:
-    """Every row of `task` asked and graded by lm-eval, in the order of the rows.
+    """Every row of `task` asked and graded by lm-eval, in the order of the rows.  Raises as `run_tasks` does."""
+    return run_tasks(model, [task], seed, progress)[task.name]
+
+
+def run_tasks(model: Model, tasks: Sequence[Task], seed: int, progress: Progress) -> dict[str, list[Result]]:
+    """Several tasks at once, so that the server stays full; the results of each by its name, in the order of its rows.
 
     Raises:
         ServingError: the server died, or named tokens and echo disagree on the items scored both ways.
-        RequestError: the tokenizer cannot be read, or the task wants something that is not offered.
+        RequestError: the tokenizer cannot be read, or a task wants something that is not offered.
     """
+    chat = any(task.chat for task in tasks)
     with _quiet_logging():
         from lm_eval.evaluator import evaluate
 
         from checks.performance.served_lm import ServedLM
 
         lm = ServedLM(model, Tokens.load(model.tokenizer), seed, progress)
-        tasks = {"tasks": {task.name: _build(task)}, "groups": {}, "group_map": {}}
-        outcome = evaluate(lm=lm, task_dict=tasks, bootstrap_iters=0, log_samples=True, apply_chat_template=task.chat)
-    samples = sorted(outcome["samples"][task.name], key=lambda sample: int(sample["doc_id"]))
-    return [_result(task, sample, lm.ledger) for sample in samples]
+        built = {"tasks": {task.name: _build(task) for task in tasks}, "groups": {}, "group_map": {}}
+        outcome = evaluate(lm=lm, task_dict=built, bootstrap_iters=0, log_samples=True, apply_chat_template=chat)
+    return {task.name: _results(task, outcome["samples"][task.name], lm.ledger) for task in tasks}
 
 
 def _build(task: Task) -> Any:
@@ -78,40 +89,73 @@ def _build(task: Task) -> Any:
             with contextlib.redirect_stderr(io.StringIO()):
                 super().build_all_requests(**arguments)
 
-    config = {
-        **task.config,
+    local = {
         "task": task.name,
         "custom_dataset": lambda **_: _splits(task),
+        "training_split": None,
+        "validation_split": None,
         "test_split": "test",
+        "fewshot_split": "shots" if task.shots else None,
         "num_fewshot": len(task.shots),
-        "fewshot_config": {"sampler": "first_n", "samples": [dict(shot) for shot in task.shots]},
+        "fewshot_config": {"sampler": "first_n"},
+        "metadata": None,
+        "dataset_kwargs": None,
     }
-    return LocalTask(config=config)
+    return LocalTask(config={**_upstream(task), **task.config, **local})
+
+
+def _upstream(task: Task) -> dict[str, Any]:
+    """lm-eval's own definition of the task, from the installed package."""
+    if task.upstream is None:
+        return {}
+    import lm_eval.tasks
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    config: dict[str, Any] = load_yaml(Path(lm_eval.tasks.__file__).parent / task.upstream)
+    return {key: value for key, value in config.items() if key not in ("tag", "group", "dataset_path", "dataset_name")}
 
 
 def _splits(task: Task) -> Any:
     from datasets import Dataset, DatasetDict
 
-    return DatasetDict({"test": Dataset.from_list([dict(row) for row in task.rows])})
+    splits = {"test": Dataset.from_list([dict(row) for row in task.rows])}
+    if task.shots:
+        splits["shots"] = Dataset.from_list([dict(row) for row in task.shots])
+    return DatasetDict(splits)
 
 
-def _result(task: Task, sample: Mapping[str, Any], ledger: Ledger) -> Result:
-    key = (task.name, int(sample["doc_id"]))
-    arguments = sample["arguments"]
-    choices = [(pair[1], response[0]) for pair, response in zip(arguments, sample["resps"], strict=True)]
-    multiple = task.config["output_type"] == "multiple_choice"
-    values = {name: float(sample[name]) for name in sample["metrics"]}
+def _results(task: Task, logged: Sequence[Mapping[str, Any]], ledger: Ledger) -> list[Result]:
+    """lm-eval logs an item once for each filter; here each item is one result."""
+    items: dict[int, list[Mapping[str, Any]]] = {}
+    for sample in logged:
+        items.setdefault(int(sample["doc_id"]), []).append(sample)
+    return [_result(task, number, items[number], ledger) for number in sorted(items)]
+
+
+def _result(task: Task, number: int, filtered: Sequence[Mapping[str, Any]], ledger: Ledger) -> Result:
+    sample, key = filtered[0], (task.name, number)
+    responses = [response[0] for response in sample["resps"]]
+    multiple = not isinstance(responses[0], str)
     return Result(
-        row=task.rows[key[1]],
-        prompt=arguments[0][0],
-        values={name: value for name, value in values.items() if math.isfinite(value)},
-        continuations=tuple(text for text, _ in choices) if multiple else (),
-        logprobs=tuple(float(response[0]) for _, response in choices) if multiple else (),
-        answer="" if multiple else str(choices[0][1]),
+        row=task.rows[number],
+        prompt=sample["arguments"][0][0],
+        values=_values(filtered),
+        continuations=tuple(pair[1] for pair in sample["arguments"]) if multiple else (),
+        logprobs=tuple(float(response[0]) for response in responses) if multiple else (),
+        answer="" if multiple else responses[0],
         way=ledger.ways.get(key, ""),
         error=ledger.invalid.get(key),
         difference=ledger.differences.get(key),
     )
+
+
+def _values(filtered: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The metrics of one item, each under its own name or, with several filters, its name and the filter's."""
+    values: dict[str, float] = {}
+    for sample in filtered:
+        suffix = f"_{sample['filter'].replace('-', '_')}" if len(filtered) > 1 else ""
+        values.update({f"{name}{suffix}": float(sample[name]) for name in sample["metrics"]})
+    return values
 
 
 @contextlib.contextmanager

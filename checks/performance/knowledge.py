@@ -1,7 +1,8 @@
 """General knowledge as questions with lettered options.
 
 214 questions in six topics, each with four options; the letters A to D are scored by named tokens through lm-eval after
-five worked examples.  Right answers are spread evenly over the letters, so that always choosing one letter scores 25 %.
+four worked examples, one for each letter.  Right answers are spread evenly over the letters, so that always choosing
+one letter scores 25 %.
 
 How many items: a one-sided 95 % Wilson bound on n items lies about 1.645 sqrt(p (1 - p) / n) under the measured rate.
 With 214 items that is 0.049 at p = 0.25 and 0.056 at p = 0.5, so a limit is decided for models whose true accuracy
@@ -33,7 +34,6 @@ SHOTS: tuple[Row, ...] = (
     {"question": "What is seven minus two?", "choices": ["Three", "Nine", "Five", "Six"], "answer": 2},
     {"question": "What is the capital of Hungary?", "choices": ["Sofia", "Zagreb", "Minsk", "Budapest"], "answer": 3},
     {"question": "What do you use to eat soup?", "choices": ["A fork", "A spoon", "A comb", "A rake"], "answer": 1},
-    {"question": "Which of these is the coldest?", "choices": ["Tea", "Bread", "Snow", "Sand"], "answer": 2},
 )
 
 
@@ -44,7 +44,7 @@ def question_text(row: Row) -> str:
 
 
 def letter_task(name: str, rows: list[Row]) -> Task:
-    """`rows` as a five-shot task of one-letter answers, as MMLU's are."""
+    """`rows` as a task of one-letter answers in the manner of MMLU, after the worked examples."""
     config = {
         "output_type": "multiple_choice",
         "description": INTRODUCTION,

@@ -5,24 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from checks.datasets import Row
 from checks.performance.harness import Result
 from pipeline.measurement import Metric, Sample
 
 
 def rate(
-    name: str, results: Sequence[Result], *, lm_eval_name: str | None = None, chance: float | None = None
+    name: str,
+    results: Sequence[Result],
+    *,
+    chance: float | None = None,
+    cluster: Callable[[Row], str] | None = None,
 ) -> Metric:
-    """The share of valid items for which lm-eval's metric is 1, with the topic of each item as a slice."""
+    """The share of valid items for which lm-eval's metric `name` is 1, with the topic of each item as a slice.
+
+    `cluster` names what dependent items have in common.
+    """
     valid = [result for result in results if result.error is None]
+    topics = tuple(result.row["topic"] for result in valid)
     return Metric(
         name=name,
         kind="rate",
         unit="ratio",
         better="higher",
         items=tuple(result.row["id"] for result in valid),
-        values=tuple(result.values[lm_eval_name or name] for result in valid),
+        values=tuple(result.values[name] for result in valid),
         invalid=len(results) - len(valid),
-        slices={"topic": tuple(result.row["topic"] for result in valid)},
+        clusters=None if cluster is None else tuple(cluster(result.row) for result in valid),
+        slices={"topic": topics} if any(topics) else {},
         chance=chance,
     )
 

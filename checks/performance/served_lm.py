@@ -63,11 +63,14 @@ class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
         """The log-probability of each continuation, and whether it is the greedy one."""
         results: list[tuple[float, bool]] = [(_FAILED, False)] * len(requests)
         questions = list(_questions(requests))
-        named = [question for question in questions if self._tokens.single_tokens(question.context, question.choices)]
+        named: list[_Question] = []
+        echoed: list[_Question] = []
+        for question in questions:
+            single = self._tokens.single_tokens(question.context, question.choices)
+            (named if single else echoed).append(question)
         self._by_name(named, results)
         self._cross_check(named)
-        chosen = {question.key for question in named}
-        self._by_echo([question for question in questions if question.key not in chosen], results)
+        self._by_echo(echoed, results)
         return results
 
     def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:

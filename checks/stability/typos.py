@@ -1,7 +1,7 @@
 """The same question with the slips of a hurried typist.
 
-The 202 questions of performance/answer are asked as they are and with two seeded slips each: neighbouring letters
-swapped, a letter left out, doubled, or replaced by its neighbour on the keyboard; never in the first letter of a word,
+The 202 questions of performance/answer are asked as they are and with one seeded slip each: neighbouring letters
+swapped, a letter left out, doubled, or replaced by its neighbour on the keyboard; never the first letter of a word,
 nor in words of fewer than four letters or with digits.  `consistency` is 1 where the answer stays the same (without
 regard to case, punctuation and articles).  `accuracy_drop` is right before minus right after, item by item: paired, so
 its mean is the loss of accuracy.
@@ -23,7 +23,7 @@ from checks.datasets import Row, load_builtin
 from checks.performance import answer as answers
 from pipeline.measurement import Measurement, Metric, Sample
 
-SLIPS = 2
+SLIPS = 1
 _WORD = re.compile(r"[A-Za-z]{4,}")
 _NEIGHBOURS = {
     **dict(zip("qwertyuiop", "wqreytiupo", strict=True)),

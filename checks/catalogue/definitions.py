@@ -1,0 +1,209 @@
+"""The benchmarks that Airlock knows: what each is, in which layouts it is published, and which lm-eval task asks it.
+
+A definition carries no data and no digest: those are the site's, in its set files.  `task` is the path of lm-eval's own
+definition under its `tasks` folder; it is included as it stands, with the data replaced by the site's verified rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from checks.catalogue import layouts
+from checks.catalogue.layouts import Layout
+
+DEFAULT_SAMPLE = 400  # items; a one-sided 95 % Wilson bound then lies 0.041 under a rate of 0.5
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One benchmark.
+
+    `split` is the split that is asked, `shot_split` the one that worked examples come from, `shots` their number.
+    `part` says what the set's parts are (subjects, languages), each a lm-eval task of its own: `{part}` in `task`
+    stands for its name.  `task` is None for a set that is known and verified, but asked by another suite.
+    `metrics` are lm-eval's, followed by the filter's name where a task has several.  `chance` is a guesser's rate,
+    None where options vary or answers are written.  `aligned` says that the n-th items of all parts are translations
+    of each other.
+    """
+
+    name: str
+    title: str
+    licence: str
+    source: str
+    layouts: tuple[Layout, ...]
+    task: str | None = None
+    metrics: tuple[str, ...] = ("acc", "acc_norm")
+    split: str = "test"
+    shots: int = 0
+    shot_split: str | None = None
+    part: Literal["subject", "language"] | None = None
+    aligned: bool = False
+    chance: float | None = None
+    generated: bool = False
+
+
+_CHOICES = (
+    Definition(
+        "arc_easy",
+        "ARC, easy set",
+        "CC-BY-SA-4.0",
+        "Clark et al. 2018, arXiv 1803.05457",
+        layouts.ARC,
+        "arc/arc_easy.yaml",
+        chance=0.25,
+    ),
+    Definition(
+        "arc_challenge",
+        "ARC, challenge set",
+        "CC-BY-SA-4.0",
+        "Clark et al. 2018, arXiv 1803.05457",
+        layouts.ARC,
+        "arc/arc_challenge.yaml",
+        chance=0.25,
+    ),
+    Definition(
+        "hellaswag",
+        "HellaSwag",
+        "MIT",
+        "Zellers et al. 2019, arXiv 1905.07830",
+        layouts.HELLASWAG,
+        "hellaswag/hellaswag.yaml",
+        split="validation",
+        chance=0.25,
+    ),
+    Definition(
+        "winogrande",
+        "WinoGrande",
+        "CC-BY-4.0",
+        "Sakaguchi et al. 2019, arXiv 1907.10641",
+        layouts.WINOGRANDE,
+        "winogrande/default.yaml",
+        ("acc",),
+        split="validation",
+        chance=0.5,
+    ),
+    Definition(
+        "piqa",
+        "PIQA",
+        "AFL-3.0",
+        "Bisk et al. 2019, arXiv 1911.11641",
+        layouts.PIQA,
+        "piqa/piqa.yaml",
+        split="validation",
+        chance=0.5,
+    ),
+    Definition(
+        "openbookqa",
+        "OpenBookQA",
+        "Apache-2.0",
+        "Mihaylov et al. 2018, arXiv 1809.02789",
+        layouts.OPENBOOKQA,
+        "openbookqa/openbookqa.yaml",
+        chance=0.25,
+    ),
+    Definition(
+        "boolq",
+        "BoolQ",
+        "CC-BY-SA-3.0",
+        "Clark et al. 2019, arXiv 1905.10044",
+        layouts.BOOLQ,
+        "super_glue/boolq/default.yaml",
+        ("acc",),
+        split="validation",
+        chance=0.5,
+    ),
+    Definition(
+        "truthfulqa_mc1",
+        "TruthfulQA, one right answer",
+        "Apache-2.0",
+        "Lin et al. 2021, arXiv 2109.07958",
+        layouts.TRUTHFULQA,
+        "truthfulqa/truthfulqa_mc1.yaml",
+        ("acc",),
+        split="validation",
+    ),
+)
+
+_LETTERS = (
+    Definition(
+        "mmlu",
+        "MMLU",
+        "MIT",
+        "Hendrycks et al. 2020, arXiv 2009.03300",
+        layouts.MMLU,
+        "mmlu/default/mmlu_{part}.yaml",
+        ("acc",),
+        shots=5,
+        shot_split="dev",
+        part="subject",
+        chance=0.25,
+    ),
+    Definition(
+        "cmmlu",
+        "CMMLU",
+        "CC-BY-NC-4.0",
+        "Li et al. 2023, arXiv 2306.09212",
+        layouts.CMMLU,
+        "cmmlu/cmmlu_{part}.yaml",
+        shots=5,
+        shot_split="dev",
+        part="subject",
+        chance=0.25,
+    ),
+)
+
+_WRITTEN = (
+    Definition(
+        "gsm8k",
+        "GSM8K",
+        "MIT",
+        "Cobbe et al. 2021, arXiv 2110.14168",
+        layouts.GSM8K,
+        "gsm8k/gsm8k.yaml",
+        ("exact_match_strict_match", "exact_match_flexible_extract"),
+        shots=5,
+        shot_split="train",
+        generated=True,
+    ),
+    Definition(
+        "mgsm",
+        "MGSM",
+        "CC-BY-SA-4.0",
+        "Shi et al. 2022, arXiv 2210.03057",
+        layouts.MGSM,
+        "mgsm/direct/mgsm_direct_{part}.yaml",
+        ("exact_match_remove_whitespace", "exact_match_flexible_extract"),
+        part="language",
+        aligned=True,
+        generated=True,
+    ),
+    # lm-eval's grader of IFEval downloads word lists when it is imported, so the set is verified and not asked.
+    Definition("ifeval", "IFEval", "Apache-2.0", "Zhou et al. 2023, arXiv 2311.07911", layouts.IFEVAL, metrics=()),
+)
+
+
+def _verified_only(name: str, title: str, licence: str, source: str) -> Definition:
+    """A set of another suite: found and verified here, asked there."""
+    return Definition(name, title, licence, source, (), metrics=())
+
+
+_OTHER_SUITES = (
+    _verified_only("bbq", "BBQ", "CC-BY-4.0", "Parrish et al. 2021, arXiv 2110.08193"),
+    _verified_only("crows_pairs", "CrowS-Pairs", "CC-BY-SA-4.0", "Nangia et al. 2020, arXiv 2010.00133"),
+    _verified_only("winobias", "WinoBias", "MIT", "Zhao et al. 2018, arXiv 1804.06876"),
+    _verified_only("stereoset", "StereoSet", "CC-BY-SA-4.0", "Nadeem et al. 2020, arXiv 2004.09456"),
+    _verified_only("xstest", "XSTest", "CC-BY-4.0", "Röttger et al. 2023, arXiv 2308.01263"),
+    _verified_only("simple_safety_tests", "SimpleSafetyTests", "CC-BY-NC-4.0", "Vidgen et al. 2023, arXiv 2311.08370"),
+    _verified_only("harmbench", "HarmBench", "MIT", "Mazeika et al. 2024, arXiv 2402.04249"),
+    _verified_only("strongreject", "StrongREJECT", "MIT", "Souly et al. 2024, arXiv 2402.10260"),
+    _verified_only("do_not_answer", "Do-Not-Answer", "CC-BY-NC-SA-4.0", "Wang et al. 2023, arXiv 2308.13387"),
+    _verified_only("jailbreakbench", "JailbreakBench", "MIT", "Chao et al. 2024, arXiv 2404.01318"),
+    _verified_only("enterprise_pii", "Enterprise PII", "Apache-2.0", "MosaicML evaluation gauntlet"),
+)
+
+DEFINITIONS: Mapping[str, Definition] = {
+    definition.name: definition for definition in (*_CHOICES, *_LETTERS, *_WRITTEN, *_OTHER_SUITES)
+}
+"""Every benchmark by name."""

@@ -1,0 +1,149 @@
+"""Verified files to rows: JSON Lines, JSON, CSV, TSV and Parquet, from the very bytes whose digest was checked."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from checks.catalogue.definitions import Definition
+from checks.catalogue.layouts import LayoutError, layout_for
+from checks.catalogue.site_files import DataFile, SetFile
+from checks.datasets import Row, read_pinned
+from pipeline.errors import FileFormatError, RequestError
+
+_FILE_LIMIT = 256 * 1024 * 1024  # bytes a file
+_ROW_LIMIT = 1_000_000  # rows a file
+_TABLE_LIMIT = 1024 * 1024 * 1024  # bytes of an unpacked Parquet table
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row of a set: its id, the part it belongs to ('' without parts), and its columns as they are asked."""
+
+    id: str
+    part: str
+    row: Row
+
+
+def read_split(path: Path, described: SetFile, split: str) -> dict[str, list[Row]]:
+    """The raw rows of `split`, by part, of the set file at `path`.
+
+    Raises:
+        RequestError: a file is missing, unreadable, too large or a link that leads out of the folder.
+        EvidenceError: a file is not the one that was pinned.
+        FileFormatError: a file is malformed or empty.
+    """
+    rows: dict[str, list[Row]] = {}
+    for file in described.files:
+        if file.split == split:
+            rows.setdefault(file.part or "", []).extend(read_rows(path.parent, file))
+    return rows
+
+
+def read_rows(folder: Path, file: DataFile) -> list[Row]:
+    """The rows of one file.  Raises as `read_split` does."""
+    path = folder / file.path
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise RequestError(
+            f"cannot read {path}",
+            why="A link on its way leads out of the set file's folder.",
+            remedy="Keep a set's files beside its set file.",
+        )
+    data = read_pinned(path, f"sha256:{file.sha256}", limit=_FILE_LIMIT)
+    rows = _parse(data, file, path)
+    if not rows:
+        _refuse(path, "It holds no row.")
+    if len(rows) > _ROW_LIMIT:
+        _refuse(path, f"It holds more than {_ROW_LIMIT} rows.")
+    return rows
+
+
+def convert(rows: Sequence[Row], definition: Definition, path: Path) -> list[Row]:
+    """`rows` in the columns that the benchmark's lm-eval task expects; `path` is for messages.
+
+    Raises:
+        FileFormatError: a column is missing, or a row is not of its layout.
+    """
+    layout = layout_for(list(rows[0]), definition.layouts)
+    if layout is None:
+        wanted = " or ".join(", ".join(sorted(one.columns)) for one in definition.layouts)
+        _refuse(path, f"Its columns are {', '.join(map(str, rows[0]))}; {definition.name} needs {wanted}.")
+    converted: list[Row] = []
+    for number, row in enumerate(rows, start=1):
+        missing = sorted(layout.columns - row.keys())
+        if missing:
+            _refuse(path, f"Row {number} lacks the column '{missing[0]}'.")
+        try:
+            converted.append(layout.convert(row))
+        except LayoutError as error:
+            _refuse(path, f"Row {number}: {error}.", error)
+    return converted
+
+
+def _parse(data: bytes, file: DataFile, path: Path) -> list[Row]:
+    if path.suffix == ".parquet":
+        return _parquet(data, path)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        _refuse(path, f"Byte {error.start} is no UTF-8.", error)
+    if path.suffix in (".csv", ".tsv"):
+        return list(_table(text, file.columns, "\t" if path.suffix == ".tsv" else ",", path))
+    return _json(text, path, lines=path.suffix == ".jsonl")
+
+
+def _json(text: str, path: Path, *, lines: bool) -> list[Row]:
+    try:
+        values = [json.loads(line) for line in text.split("\n") if line.strip()] if lines else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        _refuse(path, f"It is not valid JSON: {error}.", error)
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        _refuse(path, "It is no list of JSON objects.")
+    return values
+
+
+def _table(text: str, columns: Sequence[str], delimiter: str, path: Path) -> Iterator[Row]:
+    # Tab-separated benchmark files carry quotation marks as text; comma-separated ones quote with them.
+    lines = io.StringIO(text, newline="")
+    if delimiter == "\t":
+        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE, strict=True)
+    else:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        header = list(columns) or next(reader, [])
+        if len(set(header)) != len(header) or not header:
+            _refuse(path, "Its header is empty or repeats a column.")
+        for cells in reader:
+            if len(cells) != len(header):
+                _refuse(path, f"Line {reader.line_num} has {len(cells)} cells; the header has {len(header)}.")
+            yield dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        _refuse(path, f"Line {reader.line_num} is malformed: {error}.", error)
+
+
+def _parquet(data: bytes, path: Path) -> list[Row]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        file = parquet.ParquetFile(io.BytesIO(data))
+        unpacked = sum(file.metadata.row_group(group).total_byte_size for group in range(file.metadata.num_row_groups))
+        if file.metadata.num_rows > _ROW_LIMIT or unpacked > _TABLE_LIMIT:
+            _refuse(path, f"Unpacked it has {file.metadata.num_rows} rows and {unpacked} bytes, which is too much.")
+        rows: list[dict[str, Any]] = file.read().to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        _refuse(path, f"It is no valid Parquet file: {error}.", error)
+    return rows
+
+
+def _refuse(path: Path, why: str, cause: Exception | None = None) -> NoReturn:
+    raise FileFormatError(
+        f"the data in {path} cannot be used",
+        why=" ".join(why.split()),
+        remedy="Restore the file from its source, or correct the set file beside it.",
+    ) from cause

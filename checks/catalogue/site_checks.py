@@ -1,0 +1,124 @@
+"""A site's data sets as checks of the performance suite.
+
+A set whose files are missing or are not the pinned ones becomes no check: what a policy demands of it is then `missing`
+evidence, which denies.  `survey` says which sets those are, and why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from checks.catalogue.asking import Asking, measure
+from checks.catalogue.definitions import DEFINITIONS, Definition
+from checks.catalogue.reading import read_rows
+from checks.catalogue.site_files import SetFile, load_set_files
+from checks.contract import Check, MetricDeclaration, Model, Progress
+from pipeline.errors import AirlockError, DeniedError
+from pipeline.measurement import Measurement
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """One set: what the catalogue and the site say of it, and whether its files are there and the pinned ones.
+
+    `status` is `ready`, `missing` (no set file, or a file is not there) or `refused` (a file is another one, or
+    malformed); `problem` then says why.  `rows` counts those of all files.
+    """
+
+    name: str
+    title: str
+    version: str
+    licence: str
+    source: str
+    status: str
+    files: tuple[tuple[str, str], ...] = ()
+    rows: int = 0
+    problem: str = ""
+    set_file: Path | None = None
+
+
+def survey(roots: Sequence[Path]) -> tuple[Surveyed, ...]:
+    """Every set of the catalogue and of the site, with the digests of its files checked.
+
+    Raises:
+        FileFormatError: a set file is malformed, or two have one name.
+        RequestError: a data root is no folder.
+    """
+    described = load_set_files(roots)
+    found = tuple(_surveyed(path, one) for path, one in described.items())
+    named = {one.benchmark for one in described.values()}
+    absent = tuple(
+        Surveyed(
+            one.name, one.title, "", one.licence, one.source, "missing", problem="No set file of the site describes it."
+        )
+        for one in DEFINITIONS.values()
+        if one.name not in named
+    )
+    return tuple(sorted((*found, *absent), key=lambda one: one.name))
+
+
+def site_checks(roots: Sequence[Path]) -> tuple[Check, ...]:
+    """A check for each set of the site whose files are there, are the pinned ones and can be asked by lm-eval.
+
+    Raises:
+        FileFormatError: a set file is malformed, or two have one name; or a pinned file is not what its set file says.
+        RequestError: a data root is no folder.
+    """
+    checks: list[Check] = []
+    for path, described in load_set_files(roots).items():
+        if _surveyed(path, described).status == "ready" and _definition(described, asked=True):
+            checks.append(_check(Asking.of(path, described)))
+    return tuple(checks)
+
+
+def _definition(described: SetFile, *, asked: bool) -> bool:
+    """Whether lm-eval can ask the set: its benchmark has a task, or it brings one of its own."""
+    if described.benchmark is None:
+        return asked
+    return DEFINITIONS[described.benchmark].task is not None
+
+
+def _surveyed(path: Path, described: SetFile) -> Surveyed:
+    definition: Definition | None = DEFINITIONS.get(described.benchmark or "")
+    status, problem, rows = "ready", "", 0
+    try:
+        rows = sum(len(read_rows(path.parent, file)) for file in described.files)
+    except DeniedError as error:
+        status, problem = "refused", f"{error.what}: {error.why}"
+    except AirlockError as error:
+        status = "missing" if "There is no such file" in error.why else "refused"
+        problem = f"{error.what}: {error.why}"
+    return Surveyed(
+        described.name,
+        definition.title if definition is not None else described.name,
+        described.version,
+        described.licence,
+        described.source,
+        status,
+        tuple((file.path, f"sha256:{file.sha256}") for file in described.files),
+        rows,
+        problem,
+        path,
+    )
+
+
+def _check(asking: Asking) -> Check:
+    def measured(model: Model, seed: int, progress: Progress) -> Measurement:
+        return measure(asking, model, seed, progress)
+
+    return Check(
+        name=asking.name,
+        version=asking.version,
+        title=asking.title,
+        data=(asking.data,),
+        metrics=tuple(
+            MetricDeclaration(one.name, one.kind, "ratio", one.better, one.items, one.title, asking.slices)
+            for one in asking.metrics
+        ),
+        units=asking.items,
+        measure=measured,
+        needs=frozenset() if asking.generated else frozenset({"echo", "named-tokens"}),
+        settings=asking.settings,
+    )

@@ -1,0 +1,63 @@
+"""A data root to write sets into, and the tokenizer of the planted models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.checks.performance.planted import make_tokenizer
+
+SHARED = Path(__file__).parents[4] / "shared" / "data"
+
+WriteSet = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a tokenizer.json."""
+    return make_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture
+def write_set(tmp_path: Path) -> WriteSet:
+    """write_set(name, files, **more) writes a set into the data root and returns its set file.
+
+    `files` gives each file's bytes, or rows for JSON Lines, by name; `entries` says more of a file (split, part).
+    """
+
+    def write(
+        name: str, files: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]] | None = None, **more: Any
+    ) -> Path:
+        listed = []
+        for path, content in files.items():
+            data = content if isinstance(content, bytes) else json_lines(content)
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_bytes(data)
+            digest = hashlib.sha256(data).hexdigest()
+            listed.append({"path": path, "sha256": digest, **(entries or {}).get(path, {})})
+        document = {
+            "apiVersion": "airlock/v1",
+            "kind": "DataSet",
+            "name": name,
+            "version": "1",
+            "licence": "Apache-2.0",
+            "source": "written for a test",
+            "files": listed,
+            **more,
+        }
+        set_file = tmp_path / f"{name}.dataset.yaml"
+        set_file.write_text(yaml.safe_dump(document), encoding="utf-8")
+        return set_file
+
+    return write
+
+
+def json_lines(rows: list[Mapping[str, Any]]) -> bytes:
+    """`rows` as JSON Lines."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
