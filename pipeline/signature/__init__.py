@@ -12,7 +12,7 @@ The path of a candidate through this package:
     sign        the way back: a bundle for a checkpoint of one's own
 """
 
-from pipeline.signature.sign import manifest_of, sign_checkpoint
+from pipeline.signature.sign import manifest_of, sign_checkpoint, sign_with_certificate
 from pipeline.signature.store import CheckpointStore
 from pipeline.signature.verified import SignerIdentity, VerifiedCandidate
 from pipeline.signature.verify import checkpoint_store, verify_candidate
@@ -24,5 +24,6 @@ __all__ = [
     "checkpoint_store",
     "manifest_of",
     "sign_checkpoint",
+    "sign_with_certificate",
     "verify_candidate",
 ]

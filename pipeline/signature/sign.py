@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipeline.errors import ManifestError
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pipeline.errors import KeyFileError, ManifestError
 from pipeline.files import write_atomic
-from pipeline.keys import SigningKey, VerifyingKey
+from pipeline.keys import VerifyingKey
 from pipeline.manifest import Manifest
 from pipeline.signature.bundle import MEDIA_TYPE, PAYLOAD_TYPE, pre_authentication_encoding
 from pipeline.signature.ingest import Pass
@@ -29,7 +33,7 @@ class MessageSigner(Protocol):
         """A signature over `message`: ECDSA in DER with the curve's hash."""
 
 
-def sign_checkpoint(directory: Path, key: SigningKey, bundle: Path) -> Manifest:
+def sign_checkpoint(directory: Path, key: MessageSigner, bundle: Path) -> Manifest:
     """Sign every file below `directory`, `.git` and hidden ones included, and write the bundle.
 
     A bundle inside the directory is recorded as left out, because it cannot sign itself.  Returns the manifest, whose
@@ -45,6 +49,27 @@ def sign_checkpoint(directory: Path, key: SigningKey, bundle: Path) -> Manifest:
     require_ec(key.verifying_key, "this key")
     material = {"publicKey": {"hint": key_hint(key.verifying_key)}, "tlogEntries": []}
     return sign_with(directory, key, material, bundle)
+
+
+def sign_with_certificate(
+    directory: Path, key: MessageSigner, certificates: Sequence[x509.Certificate], bundle: Path
+) -> Manifest:
+    """As `sign_checkpoint`, with a certificate for the key: `certificates` are the leaf, then those above it.
+
+    Raises:
+        KeyFileError: the first certificate is not for this key.
+        ManifestError, RequestError, StorageError: as `sign_checkpoint`.
+    """
+    public = require_ec(key.verifying_key, "this key").public
+    if not certificates or certificates[0].public_key() != public:
+        raise KeyFileError(
+            "cannot sign with this certificate",
+            why="The first certificate is not for the signing key.",
+            remedy="Give the certificate that was issued for this key first, then those above it.",
+        )
+    encoded = [base64.b64encode(item.public_bytes(Encoding.DER)).decode() for item in certificates]
+    chain = {"certificates": [{"rawBytes": text} for text in encoded]}
+    return sign_with(directory, key, {"x509CertificateChain": chain, "tlogEntries": []}, bundle)
 
 
 def sign_with(directory: Path, signer: MessageSigner, material: dict[str, Any], bundle: Path) -> Manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.digests import Digest, sha256
@@ -18,7 +19,8 @@ from pipeline.signature.signers import authenticate
 from pipeline.signature.statement import SignedFiles, parse_statement
 from pipeline.signature.store import CheckpointStore
 from pipeline.signature.tree import ListedFile, Listing, list_tree, opened_directory
-from pipeline.signature.verified import SignerIdentity, VerifiedCandidate
+from pipeline.signature.trust import trust_in
+from pipeline.signature.verified import VerifiedCandidate
 from pipeline.site import Site
 
 ProgressCallback = Callable[[int], None]
@@ -52,28 +54,27 @@ def verify_candidate(
         StorageError: the copy could not be made, or an earlier one was changed.
     """
     name = candidate.signature.signer
-    signer = site.signer(name)
+    signer, trust = site.signer(name), trust_in(site, name, datetime.now(UTC))
     raw = read_bounded(candidate.signature.bundle, limit=BUNDLE_LIMIT)
     with opened_directory(candidate.checkpoint) as root:
         listing = _without(list_tree(root), candidate.signature.bundle)
         submission = _Submission(candidate, root, listing, progress)
         try:
             bundle = parse_bundle(raw)
-            identity = authenticate(bundle, name, signer)
+            authenticated = authenticate(bundle, signer, trust)
             signed = parse_statement(bundle.payload)
         except DeniedError as error:
             error.subject = submission.digest()
             raise
         submission = submission.without_permitted(signed, signer.allow_ignored)
         manifest, place = _check_and_store(submission, signed, name, checkpoint_store(site))
-    return _verified(candidate, manifest, identity, sha256(raw), place)
-
-
-def _verified(
-    candidate: Candidate, manifest: Manifest, identity: SignerIdentity, bundle: Digest, place: Path
-) -> VerifiedCandidate:
     return VerifiedCandidate(
-        candidate=candidate, manifest=manifest, signer=identity, bundle_digest=bundle, root=place.absolute()
+        candidate=candidate,
+        manifest=manifest,
+        signer=authenticated.signer,
+        bundle_digest=sha256(raw),
+        root=place.absolute(),
+        warnings=authenticated.warnings,
     )
 
 
