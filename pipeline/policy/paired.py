@@ -39,13 +39,14 @@ def bounded_drop(drops: Values, confidence: float, clusters: Clusters | None = N
         bounds = bounded_mean(drops, confidence)
         return Bounds(bounds.estimate, bounds.low, bounds.high, f"paired {bounds.method}")
     n, losses, gains = len(drops), int((drops > 0).sum()), int((drops < 0).sum())
-    high = _binary_upper(losses, gains, n, confidence)
-    low = -_binary_upper(gains, losses, n, confidence)
+    high = drop_upper(losses, gains, n, confidence)
+    low = -drop_upper(gains, losses, n, confidence)
     method = "paired, exact" if losses + gains < _FEW_DISCORDANT else "paired score (Tango)"
     return Bounds((losses - gains) / n, low, high, method)
 
 
-def _binary_upper(losses: int, gains: int, n: int, confidence: float) -> float:
+def drop_upper(losses: int, gains: int, n: int, confidence: float) -> float:
+    """The bound of (losses - gains) / n that decides: Tango's, or the exact one of the losses where few differ."""
     if losses + gains < _FEW_DISCORDANT or gains == 0:
         return clopper_pearson(losses, n, confidence)[1]
     return tango_upper(losses, gains, n, confidence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from pipeline.policy.paired import drop_upper
 from pipeline.policy.statistics import Bounds, clopper_pearson, rate_bounds
 
 _MOST = 10_000_000  # samples; who needs more has a limit that cannot be told from the truth
@@ -69,3 +70,68 @@ def smallest(holds: Callable[[int], bool], start: int) -> int | None:
 def fewest_without_failure(limit: float, confidence: float) -> int:
     """How many items prove a rate of at most `limit` when none fails: (1 - limit)^n <= 1 - confidence."""
     return smallest(lambda n: clopper_pearson(0, n, confidence)[1] <= limit, 1) or _MOST
+
+
+def passing_counts(n: int, confidence: float, low: float | None, high: float | None) -> tuple[int, int] | None:
+    """The fewest and the most of `n` items that may be 1 for a rate to pass its limits; None when none do.
+
+    Both bounds rise with the count, so each end is found by halving.
+    """
+    lowest = _first(n, lambda k: low is None or rate_bounds(k, n, confidence)[0] >= low)
+    above = _first(n, lambda k: high is not None and rate_bounds(k, n, confidence)[1] > high)
+    return (lowest, above - 1) if lowest < above else None
+
+
+def _first(n: int, holds: Callable[[int], bool]) -> int:
+    """The first count of 0..n from which on `holds` is true; n + 1 when it never is."""
+    below, top = -1, n + 1
+    while top - below > 1:
+        middle = (below + top) // 2
+        below, top = (below, middle) if holds(middle) else (middle, top)
+    return top
+
+
+def rate_power(n: int, rate: float, confidence: float, low: float | None, high: float | None) -> float:
+    """How likely `n` independent items of a model whose true rate is `rate` pass: a sum of binomial probabilities."""
+    from scipy.special import bdtr
+
+    counts = passing_counts(n, confidence, low, high)
+    if counts is None:
+        return 0.0
+    below = float(bdtr(counts[0] - 1, n, rate)) if counts[0] else 0.0
+    return float(bdtr(counts[1], n, rate)) - below
+
+
+def passable_rate(n: int, power: float, confidence: float, low: float | None, high: float | None) -> float | None:
+    """The true rate nearest to the limits that `n` items pass with probability `power`; None when there is none."""
+    inside = 0.0 if low is None else 1.0 if high is None else (low + high) / 2
+    if rate_power(n, inside, confidence, low, high) < power:
+        return None
+    good, bad = inside, high if high is not None else low or 0.0
+    for _ in range(40):
+        middle = (good + bad) / 2
+        good, bad = (middle, bad) if rate_power(n, middle, confidence, low, high) >= power else (good, middle)
+    return good
+
+
+def regression_power(n: int, margin: float, changed: float, confidence: float) -> float:
+    """How likely a candidate passes that is truly no worse, when it answers a share `changed` of `n` items otherwise.
+
+    The number of changed items is binomial, and half of them are losses; summed where it has weight.
+    """
+    from scipy.special import bdtr, ndtri
+    from scipy.stats import binom
+
+    spread = float(ndtri(1 - 1e-7)) * math.sqrt(n * changed * (1 - changed)) + 1
+    centre = n * changed
+    total = 0.0
+    for discordant in range(max(0, math.floor(centre - spread)), min(n, math.ceil(centre + spread)) + 1):
+        passing = _most_losses(discordant, n, margin, confidence)
+        if passing >= 0:
+            total += float(binom.pmf(discordant, n, changed)) * float(bdtr(passing, discordant, 0.5))
+    return total
+
+
+def _most_losses(discordant: int, n: int, margin: float, confidence: float) -> int:
+    """The most losses among the changed items with which the regression rule passes; -1 when none do."""
+    return _first(discordant, lambda k: drop_upper(k, discordant - k, n, confidence) > margin) - 1

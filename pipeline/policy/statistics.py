@@ -5,7 +5,7 @@ that is met by the bound on its side is broken in truth with a chance of at most
 
 Sources: Clopper and Pearson 1934 (Biometrika 26); Wilson 1927 (JASA 22); Korn and Graubard 1998 (Survey Methodology
 24), for clustered rates; Liang and Zeger 1986 (Biometrika 73) and Miller 2024 (arXiv 2411.00640), for cluster-robust
-errors; Hall 1988 (Annals of Statistics 16), for the studentised bootstrap; David and Nagaraja 2003 (Order Statistics,
+errors; Hall 1988 (Annals of Statistics 16) and 1992 (JRSS B 54), for means; David and Nagaraja 2003 (Order Statistics,
 chapter 7) and Woodruff 1952 (JASA 47), for quantiles; Rogan and Gladen 1978 with Lang and Reiczigel 2014, for graders.
 """
 
@@ -22,9 +22,8 @@ Values = NDArray[np.float64]
 Clusters = NDArray[np.intp]
 """The number of each item's cluster, counted from 0 without gaps."""
 
-_RESAMPLES = 2000
-_BOOTSTRAP_BELOW = 200  # items; above, the t interval has the same coverage unless the values are very skewed
-_SKEW_RULE = 25  # Cochran's rule: t needs about 25 x skewness^2 items
+_RESAMPLES = 1000
+_BOOTSTRAP_BELOW = 200  # items; above, a correction for skewness does as well and costs nothing
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def bounded_rate(values: Values, confidence: float, clusters: Clusters | None = 
 
     Clusters reduce the number of items to an effective one (Korn and Graubard 1998): n* = p(1-p)/SE^2, SE cluster
     robust, scaled by (t_{n-1} / t_{G-1})^2 for the G clusters, and never above n.  Where all values agree no variance
-    shows, and a cluster counts as one item.
+    shows, and a cluster counts as one item.  Never narrower than the cluster-robust t with its correction for skewness.
     """
     n = len(values)
     estimate = float(values.mean())
@@ -101,6 +100,9 @@ def bounded_rate(values: Values, confidence: float, clusters: Clusters | None = 
         return Bounds(estimate, low, high, method)
     effective = effective_size(values, clusters, confidence)
     low, high = clopper_pearson(estimate * effective, effective, confidence) if effective > 0 else (0.0, 1.0)
+    if 0.0 < estimate < 1.0 and effective > 0:
+        between = _clustered_mean(values, confidence, clusters)
+        low, high = max(0.0, min(low, between.low)), min(1.0, max(high, between.high))
     return Bounds(estimate, low, high, f"Korn-Graubard, {groups_of(clusters)} clusters worth {effective:.0f} items")
 
 
@@ -133,29 +135,43 @@ def cluster_standard_error(values: Values, clusters: Clusters) -> float:
 def bounded_mean(values: Values, confidence: float, clusters: Clusters | None = None) -> Bounds:
     """The mean of real values with its bounds.
 
-    Student's t where the values are many and not very skewed (n >= 200 and n > 25 skewness^2), else the studentised
-    bootstrap (Hall 1988); with clusters, t on the cluster-robust error with one degree of freedom less than clusters.
+    The studentised bootstrap (Hall 1988) below 200 items, above it Student's t corrected for skewness (Hall 1992); with
+    clusters the latter on the cluster-robust error, with one degree of freedom less than there are clusters.
     """
     n, estimate = len(values), float(values.mean())
     if clusters is not None and groups_of(clusters) < n:
-        return _t_bounds(
-            estimate, cluster_standard_error(values, clusters), groups_of(clusters), confidence, clustered=True
-        )
+        return _clustered_mean(values, confidence, clusters)
     error = float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
-    if n < _BOOTSTRAP_BELOW or n < _SKEW_RULE * _skewness(values) ** 2:
+    if n < _BOOTSTRAP_BELOW:
         return _bootstrap_bounds(values, estimate, error, confidence)
-    return _t_bounds(estimate, error, n, confidence, clustered=False)
+    return _t_bounds(Bounds(estimate, 0, 0, "t, corrected for skewness"), error, n, _skewness(values), confidence)
 
 
-def _t_bounds(estimate: float, error: float, groups: int, confidence: float, *, clustered: bool) -> Bounds:
-    """estimate -/+ t_{G-1} SE, for G independent values or clusters."""
+def _clustered_mean(values: Values, confidence: float, clusters: Clusters) -> Bounds:
+    groups = groups_of(clusters)
+    sums = np.bincount(clusters, weights=values - values.mean())
+    method = f"t, cluster-robust over {groups} clusters"
+    error = cluster_standard_error(values, clusters)
+    return _t_bounds(Bounds(float(values.mean()), 0, 0, method), error, groups, _skewness(sums), confidence)
+
+
+def _t_bounds(shape: Bounds, error: float, groups: int, skewness: float, confidence: float) -> Bounds:
+    """estimate -/+ t_{G-1} SE, each side moved outwards as far as the skewness of the G values demands.
+
+    Hall 1992 (JRSS B 54): the quantile t becomes the root of g(T) = T + s(T^2/3 + 1/6) + s^2 T^3/27 = t with
+    s = skewness / sqrt(G), that is T = (3/s) (cbrt(1 + s (t - s/6)) - 1).  A bound is never moved inwards.
+    """
     from scipy.special import stdtrit
 
     if groups < 2:
-        return Bounds(estimate, -math.inf, math.inf, "no bounds: one cluster" if clustered else "no bounds: one item")
-    half = float(stdtrit(groups - 1, confidence)) * error
-    method = f"t, cluster-robust over {groups} clusters" if clustered else "t"
-    return Bounds(estimate, estimate - half, estimate + half, method)
+        return Bounds(shape.estimate, -math.inf, math.inf, "no bounds: there is but one item or cluster")
+    t, s = float(stdtrit(groups - 1, confidence)), skewness / math.sqrt(groups)
+
+    def root(quantile: float) -> float:
+        return quantile if abs(s) < 1e-6 else 3 / s * (float(np.cbrt(1 + s * (quantile - s / 6))) - 1)
+
+    low, high = shape.estimate - max(t, root(t)) * error, shape.estimate - min(-t, root(-t)) * error
+    return Bounds(shape.estimate, low, high, shape.method)
 
 
 def _bootstrap_bounds(values: Values, estimate: float, error: float, confidence: float) -> Bounds:
@@ -165,7 +181,7 @@ def _bootstrap_bounds(values: Values, estimate: float, error: float, confidence:
     can be recomputed.
     """
     n = len(values)
-    simple = _t_bounds(estimate, error, n, confidence, clustered=False)
+    simple = _t_bounds(Bounds(estimate, 0, 0, "t"), error, n, 0.0, confidence)
     if n < 2 or error == 0.0:
         return simple
     draws = values[np.random.default_rng(20240611).integers(0, n, size=(_RESAMPLES, n))]

@@ -1,0 +1,205 @@
+"""What is wrong with a policy, or cannot work, said before any model is measured by it.
+
+The linter knows what the checks will measure and on how many items, and so what those items can decide.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Literal, Protocol
+
+from pipeline.policy.document import Policy
+from pipeline.policy.language import AnyRule, LimitRule, MetricRule, PolicyFile, RegressionRule, duration
+from pipeline.policy.power import fewest_without_failure, passable_rate, passing_counts, regression_power, smallest
+
+Level = Literal["error", "warning", "note"]
+_POWER = 0.8  # the customary chance with which a good model should pass
+_CHANGED = 0.1  # the share of answers that a comparable model typically gives otherwise; said with the result
+
+
+class Declared(Protocol):
+    """What a check promises of a metric before it is run (`checks.contract.MetricDeclaration`)."""
+
+    @property
+    def kind(self) -> str:
+        """`rate`, `mean` or `quantile`."""
+
+    @property
+    def better(self) -> str:
+        """`higher`, `lower` or `neither`."""
+
+    @property
+    def items(self) -> int:
+        """How many items it will rest on."""
+
+    @property
+    def name(self) -> str:
+        """The metric's name within its check."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One remark.  An `error` means that no model can pass, a `warning` that the policy may not do what was meant.
+
+    A `note` says what the items can decide.
+    """
+
+    level: Level
+    rule: str | None
+    sentence: str
+
+
+def lint(policy: Policy, declared: Mapping[str, Declared]) -> tuple[Problem, ...]:
+    """Everything to say of `policy`; `declared` are the metrics that exist, by their full names."""
+    problems = [
+        *(Problem("warning", None, f"Looser than what it extends: {sentence}") for sentence in policy.loosened),
+        *_settings(policy.file),
+    ]
+    for rule in policy.rules:
+        problems += _scope(rule)
+        if isinstance(rule, MetricRule):
+            problems += _metric(rule, policy.file, declared)
+    problems += _overlaps(policy.rules)
+    return tuple(problems)
+
+
+def _settings(file: PolicyFile) -> Iterator[Problem]:
+    if file.confidence < 0.9:
+        yield Problem("warning", None, f"A confidence of {file.confidence:g} lets one bad model in ten pass, or more.")
+    if not file.approvals:
+        yield Problem("warning", None, "No approval is demanded: nobody has to agree to a promotion.")
+    if duration(file.evidence.max_age) > timedelta(days=366):
+        yield Problem("warning", None, f"Evidence may be {file.evidence.max_age} old, more than a year.")
+    if duration(file.waivers.max_duration) > timedelta(days=92):
+        yield Problem("warning", None, f"A waiver may last {file.waivers.max_duration}, more than three months.")
+    if file.evidence.reruns == "latest":
+        yield Problem("warning", None, "Only the latest run counts: a check can be repeated until it passes.")
+    if file.evidence.max_invalid > 0.2:
+        yield Problem("warning", None, f"{file.evidence.max_invalid:.0%} of the answers may be invalid.")
+
+
+def _scope(rule: AnyRule) -> Iterator[Problem]:
+    scope = rule.when
+    if scope is None or scope.min_parameters is None or scope.max_parameters is None:
+        return
+    if scope.min_parameters > scope.max_parameters:
+        yield Problem("error", rule.id, "No size is within its bounds, so the rule is for no candidate.")
+
+
+def _metric(rule: MetricRule, file: PolicyFile, declared: Mapping[str, Declared]) -> Iterator[Problem]:
+    metric = declared.get(rule.metric)
+    if metric is None:
+        near = difflib.get_close_matches(rule.metric, declared, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        yield Problem("error", rule.id, f"No check measures '{rule.metric}', so the rule can only be missing.{hint}")
+        return
+    needed = rule.min_samples or file.evidence.min_samples
+    if needed > metric.items:
+        yield Problem("error", rule.id, f"It demands {needed:,} samples, and the check has {metric.items:,} items.")
+    columns = tuple(getattr(metric, "slices", ()))
+    if rule.slices is not None and not columns:
+        yield Problem("error", rule.id, "It asks for slices, and the metric has none.")
+    elif rule.slices is not None and rule.slices != "each":
+        for column in sorted(set(rule.slices) - set(columns)):
+            yield Problem("note", rule.id, f"It asks for slices by '{column}'; the check names {', '.join(columns)}.")
+    if isinstance(rule, LimitRule):
+        yield from _limit(rule, file.confidence, metric)
+    elif isinstance(rule, RegressionRule):
+        yield from _regression(rule, file.confidence, metric)
+
+
+def _limit(rule: LimitRule, confidence: float, metric: Declared) -> Iterator[Problem]:
+    low, high = rule.bounds
+    wrong = "min" if metric.better == "lower" else "max" if metric.better == "higher" else None
+    if wrong is not None and low is None if wrong == "max" else wrong == "min" and high is None:
+        yield Problem("warning", rule.id, f"The metric is better when {metric.better}, but the limit is a '{wrong}'.")
+    if metric.kind == "rate":
+        yield from _rate(rule, confidence, metric.items)
+    elif metric.kind == "quantile" and high is not None:
+        quantile = _quantile(metric.name)
+        if quantile is not None and quantile**metric.items > 1 - confidence:
+            needed = math.ceil(math.log(1 - confidence) / math.log(quantile))
+            yield Problem(
+                "error",
+                rule.id,
+                f"{metric.items:,} items give no upper bound for that quantile at {confidence:.0%}; {needed:,} do.",
+            )
+
+
+def _quantile(name: str) -> float | None:
+    """The quantile that a metric's name ends in, such as 0.95 for `ttft_p95`."""
+    digits = name.rpartition("_p")[2]
+    return int(digits) / 10 ** len(digits) if digits.isdigit() else None
+
+
+def _rate(rule: LimitRule, confidence: float, n: int) -> Iterator[Problem]:
+    low, high = rule.bounds
+    if passing_counts(n, confidence, low, high) is None:
+        yield Problem("error", rule.id, _unprovable(low, high, confidence, n))
+        return
+    reach = passable_rate(n, _POWER, confidence, low, high)
+    if reach is None:
+        yield Problem(
+            "warning", rule.id, f"{n:,} items pass no model with a chance of {_POWER:.0%}, whatever its true rate."
+        )
+        return
+    side = "at or below" if low is None else "at or above" if high is None else "from the middle of the range to"
+    yield Problem(
+        "note",
+        rule.id,
+        f"{n:,} items pass a model whose true rate is {side} {reach:.1%} in {_POWER:.0%} of runs, or more.",
+    )
+
+
+def _unprovable(low: float | None, high: float | None, confidence: float, n: int) -> str:
+    if high is not None and low is None:
+        needed, demand = fewest_without_failure(high, confidence), f"<= {high:.4g} even with no failure"
+    elif low is not None and high is None:
+        needed, demand = fewest_without_failure(1 - low, confidence), f">= {low:.4g} even with no failure"
+    else:
+        found = smallest(lambda size: passing_counts(size, confidence, low, high) is not None, n)
+        needed, demand = found or 0, f"between {low:.4g} and {high:.4g} whatever they show"
+    return f"{n:,} items cannot prove {demand}; {needed:,} can." if needed else f"{n:,} items cannot prove {demand}."
+
+
+def _regression(rule: RegressionRule, confidence: float, metric: Declared) -> Iterator[Problem]:
+    if metric.better == "neither":
+        yield Problem("error", rule.id, "The metric has no better direction, so nothing is a regression of it.")
+    elif metric.kind == "rate" and rule.max_drop is not None:
+        power = regression_power(metric.items, rule.max_drop, _CHANGED, confidence)
+        level: Level = "note" if power >= _POWER else "warning"
+        yield Problem(
+            level,
+            rule.id,
+            f"{metric.items:,} items pass a model that is no worse in {power:.0%} of runs, when it answers "
+            f"{_CHANGED:.0%} of them otherwise than the baseline.",
+        )
+
+
+def _overlaps(rules: tuple[AnyRule, ...]) -> Iterator[Problem]:
+    """Rules that another one makes pointless: same metric, same scope, same severity, weaker limit."""
+    limits = [rule for rule in rules if isinstance(rule, LimitRule)]
+    for weak in limits:
+        for strong in limits:
+            if weak is not strong and _implies(strong, weak) and not (_implies(weak, strong) and weak.id < strong.id):
+                yield Problem(
+                    "warning", weak.id, f"It never decides: '{strong.id}' demands as much of the same metric, or more."
+                )
+                break
+
+
+def _implies(strong: LimitRule, weak: LimitRule) -> bool:
+    same = (strong.metric, strong.when, strong.severity, strong.effective_from) == (
+        weak.metric,
+        weak.when,
+        weak.severity,
+        weak.effective_from,
+    )
+    covered = weak.slices is None or weak.slices == strong.slices
+    (low, high), (weak_low, weak_high) = strong.bounds, weak.bounds
+    low_implied = weak_low is None or (low is not None and low >= weak_low)
+    return same and covered and low_implied and (weak_high is None or (high is not None and high <= weak_high))
