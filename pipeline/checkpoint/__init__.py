@@ -11,7 +11,19 @@ catalogue       every finding by id, with its severity and remedy
 inspection      all of them in order
 """
 
-from pipeline.checkpoint.inspected import Checkpoint, Finding, Inspection, Parameters, Severity
-from pipeline.checkpoint.inspection import inspect_candidate, inspect_directory
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.checkpoint.inspected import Checkpoint, Finding, Inspection, Parameters, Severity
+    from pipeline.checkpoint.inspection import inspect_candidate, inspect_directory
 
 __all__ = ["Checkpoint", "Finding", "Inspection", "Parameters", "Severity", "inspect_candidate", "inspect_directory"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the child that renders templates needs one module of this package, and must start fast."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from pipeline.checkpoint import inspected, inspection
+
+    return getattr(inspection if name.startswith("inspect_") else inspected, name)

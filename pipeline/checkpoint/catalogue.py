@@ -15,6 +15,7 @@ _REMOVE = "Ask the publisher for a release without this file, or remove the file
 _REPUBLISH = "Get the file again from the publisher; if it stays so, do not use this release."
 _SAFETENSORS = "Convert the weights to safetensors on a machine without secrets, and have the result signed again."
 _CONFIGURATION = "Remove the key; a release that cannot work without it needs code that nobody here has reviewed."
+_TEMPLATE = "Replace the chat template by one that only frames what is said, and have the result signed again."
 _CORRECT = "Correct the file, and have the checkpoint signed again."
 
 CATALOGUE: Mapping[str, tuple[Severity, str]] = MappingProxyType(
@@ -74,6 +75,23 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = MappingProxyType(
         "checkpoint.end-of-sequence": ("block", "Name an eos_token_id that the tokenizer has."),
         "checkpoint.chat-template-missing": ("block", "Add a chat template, or declare the model a base model."),
         "checkpoint.chat-template": ("deny", _CORRECT),
+        "checkpoint.template-escape": ("deny", _TEMPLATE),
+        "checkpoint.template-file": ("deny", _TEMPLATE),
+        "checkpoint.template-call": ("deny", _TEMPLATE),
+        "checkpoint.template-hidden-text": ("deny", _TEMPLATE),
+        "checkpoint.template-time": ("deny", _TEMPLATE),
+        "checkpoint.template-size": ("deny", _TEMPLATE),
+        "checkpoint.template-content": ("deny", _TEMPLATE),
+        "checkpoint.template-trigger": ("deny", _TEMPLATE),
+        "checkpoint.template-condition": ("deny", _TEMPLATE),
+        "checkpoint.template-instructions": ("deny", _TEMPLATE),
+        "checkpoint.template-failed": ("block", _TEMPLATE),
+        "checkpoint.template-unchecked": ("block", "Have the template read by a person, or make it simpler."),
+        "checkpoint.template-conflict": ("block", "Keep one chat template, the one that was meant."),
+        "checkpoint.template-system-prompt": ("warn", "Do not rely on system prompts with this model."),
+        "checkpoint.template-marker": ("info", "Nothing: the mark belongs to the model's protocol."),
+        "checkpoint.template-prompt": ("info", "Read it: the model is told this when no system prompt is given."),
+        "checkpoint.template-changed": ("warn", "Read the difference, and ask the publisher for its reason."),
         # licence and claims
         "checkpoint.licence-missing": ("warn", "Ask the publisher under which licence the checkpoint may be used."),
         "checkpoint.licence-unknown": ("warn", "Have the licence read, and claim it by its SPDX identifier."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.checkpoint.catalogue import finding
@@ -14,6 +14,8 @@ from pipeline.checkpoint.tree import File, Tree
 from pipeline.errors import FileFormatError
 
 _DATA_FILES = frozenset({"tokenizer.json", "tekken.json", "vocab.json", "merges.json"})  # read in `tokenizer`
+
+_TEMPLATE_FILES = ("chat_template.json", "processor_config.json", "tokenizer_config.json")  # the first one is used
 
 _RUNS_CODE: Mapping[str, str] = {
     "auto_map": "names Python classes that a loader would import from the checkpoint or from a hub",
@@ -40,12 +42,23 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Configuration:
-    """config.json and its neighbours.  `model` is config.json, `text` the part about the language model in it."""
+    """config.json and its neighbours.  `model` is config.json, `text` the part about the language model in it.
+
+    `templates` holds the value of `chat_template` in each file that has one.
+    """
 
     model: Mapping[str, Any]
     generation: Mapping[str, Any]
     tokenizer: Mapping[str, Any]
     findings: tuple[Finding, ...]
+    templates: Mapping[str, Any] = field(default_factory=dict)
+
+    def special_token(self, name: str) -> str | None:
+        """The text of the special token `name`: written as text, or as an object with its text in `content`."""
+        value = self.tokenizer.get(name)
+        if isinstance(value, dict):
+            value = value.get("content")
+        return value if isinstance(value, str) else None
 
     @property
     def text(self) -> Mapping[str, Any]:
@@ -84,8 +97,13 @@ def read_configuration(tree: Tree) -> Configuration:
         generation=_object(documents, "generation_config.json"),
         tokenizer=_object(documents, "tokenizer_config.json"),
         findings=tuple(findings),
+        templates={name: template for name in _TEMPLATE_FILES if (template := _template(documents.get(name)))},
     )
     return replace(read, findings=(*findings, *_check_numbers(read)))
+
+
+def _template(document: Any) -> Any:
+    return document.get("chat_template") if isinstance(document, dict) else None
 
 
 def _load(file: File) -> Any:

@@ -70,6 +70,7 @@ class Inspection:
     weight_bytes: int | None = None
     attention: Attention | None = None
     quantisation: str | None = None
+    template_digest: str | None = None
 
     @property
     def denied(self) -> tuple[Finding, ...]:

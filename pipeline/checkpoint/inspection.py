@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.checkpoint.architecture import inspect_architecture, served_architectures
 from pipeline.checkpoint.attention import context_length, read_attention
 from pipeline.checkpoint.catalogue import finding
-from pipeline.checkpoint.chat_template import find_templates
+from pipeline.checkpoint.chat_template import find_templates, inspect_templates, template_digest
 from pipeline.checkpoint.configuration import Configuration, read_configuration
 from pipeline.checkpoint.formats import inspect_formats
 from pipeline.checkpoint.inspected import Checkpoint, Finding, Inspection
@@ -48,6 +48,7 @@ def inspect_directory(root: Path) -> Inspection:
         *_agreement(weights, configuration),
         *inspect_tokenizer(tokenizer, configuration, _rows(weights)),
     ]
+    findings.extend(inspect_templates(templates, configuration))
     if not templates:
         findings.append(finding("checkpoint.chat-template-missing", None, "There is no chat template."))
     if licence is None:
@@ -63,6 +64,7 @@ def inspect_directory(root: Path) -> Inspection:
         licence=licence,
         findings=tuple(findings),
         weight_bytes=weights.size if weights.tensors else None,
+        template_digest=template_digest(templates),
         attention=read_attention(configuration),
         quantisation=_text(_mapping(configuration.model.get("quantization_config")).get("quant_method")),
     )

@@ -75,7 +75,7 @@ def inspect_tokenizer(tokenizer: Tokenizer, configuration: Configuration, rows: 
     for end in sorted(set(ends) - numbers):
         yield finding("checkpoint.end-of-sequence", "config.json", f"The tokenizer has no token number {end}.")
     for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
-        token = _content(configuration.tokenizer.get(name))
+        token = configuration.special_token(name)
         if token is not None and token not in tokenizer.tokens:
             message = f"{name} is {token[:60]!r}, which the tokenizer does not have."
             yield finding("checkpoint.special-token", "tokenizer_config.json", message)
@@ -84,10 +84,3 @@ def inspect_tokenizer(tokenizer: Tokenizer, configuration: Configuration, rows: 
 def _numbers(value: object) -> list[int]:
     items = value if isinstance(value, list) else [value]
     return [item for item in items if type(item) is int]
-
-
-def _content(value: object) -> str | None:
-    """A special token is written as text, or as an object with its text in `content`."""
-    if isinstance(value, dict):
-        value = value.get("content")
-    return value if isinstance(value, str) else None

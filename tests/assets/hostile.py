@@ -14,6 +14,7 @@ from types import MappingProxyType
 from tests.assets.checkpoints import make_tiny_checkpoint
 from tests.assets.hostile_files import HOSTILE_FILES
 from tests.assets.hostile_settings import HOSTILE_SETTINGS
+from tests.assets.hostile_templates import HOSTILE_TEMPLATES
 from tests.assets.hostile_weights import HOSTILE_WEIGHTS
 
 
@@ -32,7 +33,7 @@ class Hostile:
         return directory
 
 
-_TABLES = (HOSTILE_FILES, HOSTILE_WEIGHTS, HOSTILE_SETTINGS)
+_TABLES = (HOSTILE_FILES, HOSTILE_WEIGHTS, HOSTILE_SETTINGS, HOSTILE_TEMPLATES)
 
 HOSTILE: Mapping[str, Hostile] = MappingProxyType(
     {name: Hostile(name, identifier, spoil) for table in _TABLES for name, (identifier, spoil) in table.items()}
