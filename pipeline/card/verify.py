@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.card.build import build_card
-from pipeline.card.html import to_html
-from pipeline.card.markdown import to_markdown
+from pipeline.card.forms import FORMS
 from pipeline.card.schema import schema_problems
 from pipeline.card.sources import CardSources
 from pipeline.digests import Json, canonical_json
@@ -16,25 +15,22 @@ from pipeline.digests import Json, canonical_json
 _MOST = 50  # problems listed; a page that is all wrong needs no more
 
 
-def verify_card(
-    card_json: bytes, sources: CardSources, *, markdown: bytes | None = None, html: bytes | None = None
-) -> list[str]:
+def verify_card(card_json: bytes, sources: CardSources, forms: Mapping[str, bytes] | None = None) -> list[str]:
     """The differences between a card and what its evidence gives, one sentence each; none for a true card.
 
-    `sources` must come from signed statements only.  `markdown` and `html` are the rendered files, where there are
-    any: they must be exactly what the true card renders to.
+    `sources` must come from signed statements only.  `forms` are rendered files by the names of
+    `pipeline.card.forms.FORMS`, where there are any: each must be exactly what the true card renders to.
 
     Raises:
         EvidenceError: the evidence itself does not hold together (`pipeline.card.build.build_card`).
+        KeyError: a form has a name that is not known.
     """
     expected = build_card(sources)
     problems = _card_problems(card_json, expected)
-    if markdown is not None and markdown != to_markdown(expected):
-        problems.append(
-            f"The Markdown file is not what the card renders to{_first_line(markdown, to_markdown(expected))}."
-        )
-    if html is not None and html != to_html(expected):
-        problems.append(f"The HTML file is not what the card renders to{_first_line(html, to_html(expected))}.")
+    for name, data in (forms or {}).items():
+        true = FORMS[name](expected)
+        if data != true:
+            problems.append(f"{name} is not what the card renders to{_parting(data, true)}.")
     return problems
 
 
@@ -78,7 +74,7 @@ def _short(value: Any) -> str:
     return json.dumps(value, ensure_ascii=True)[:120]
 
 
-def _first_line(given: bytes, expected: bytes) -> str:
+def _parting(given: bytes, expected: bytes) -> str:
     """Where two files part."""
     lines = zip(given.split(b"\n"), expected.split(b"\n"), strict=False)
     number = next((number for number, (mine, true) in enumerate(lines, 1) if mine != true), None)

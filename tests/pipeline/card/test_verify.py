@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.card.build import build_card
+from pipeline.card.forms import FORMS
 from pipeline.card.html import to_html
 from pipeline.card.markdown import to_markdown
 from pipeline.card.sources import CardSources
@@ -30,7 +31,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 def test_a_true_card_has_no_problems(promoted: CardSources) -> None:
     card = build_card(promoted)
-    assert verify_card(canonical_json(card), promoted, markdown=to_markdown(card), html=to_html(card)) == []
+    assert verify_card(canonical_json(card), promoted, {name: render(card) for name, render in FORMS.items()}) == []
 
 
 def test_each_end_verifies(promoted: CardSources, denied: CardSources, stopped: CardSources) -> None:
@@ -91,10 +92,10 @@ def test_an_edited_page_is_found_with_its_line(promoted: CardSources) -> None:
     card = build_card(promoted)
     page = to_html(card).replace(b"54.0 %", b"94.0 %", 1)
     text = to_markdown(card).replace(b"54.0 %", b"94.0 %", 1)
-    first, second = verify_card(canonical_json(card), promoted, markdown=text, html=page)
-    assert first.startswith("The Markdown file is not what the card renders to (line ")
-    assert second.startswith("The HTML file is not what the card renders to (line ")
-    (longer,) = verify_card(canonical_json(card), promoted, markdown=to_markdown(card) + b"more")
+    first, second = verify_card(canonical_json(card), promoted, {"card.md": text, "card.html": page})
+    assert first.startswith("card.md is not what the card renders to (line ")
+    assert second.startswith("card.html is not what the card renders to (line ")
+    (longer,) = verify_card(canonical_json(card), promoted, {"card.md": to_markdown(card) + b"more"})
     assert "not what the card renders to" in longer
 
 
