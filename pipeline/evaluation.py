@@ -36,8 +36,8 @@ _SECONDS_TO_START = 45.0  # a first guess at how long the server takes to answer
 class Laboratory:
     """What measuring needs besides the checkpoint.
 
-    `endpoint` is the address of a server that is already up, or None to start one.  `seed` decides every random choice
-    of the checks.
+    `endpoint` is the address of a server that is already up and serves the model under the candidate's name, or None to
+    start one.  `seed` decides every random choice of the checks.
     """
 
     workplace: Workplace
@@ -78,7 +78,7 @@ def schedule(checkpoint: Checkpoint, laboratory: Laboratory) -> Schedule:
     if laboratory.endpoint is None:
         serving = describe(plan_serving(checkpoint))
     else:
-        serving = describe_endpoint(laboratory.endpoint)
+        serving = describe_endpoint(laboratory.endpoint, checkpoint.verified.candidate.name)
     environment = current_environment()
     finished: list[MeasurementEvidence] = []
     missing: list[tuple[Check, Digest]] = []

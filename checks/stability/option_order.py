@@ -108,7 +108,7 @@ def _accuracy(asked: Sequence[_Asked]) -> Metric:
 
 
 def _identity(one: _Asked) -> str:
-    return f"{one.row['id']}/order-{one.order}"
+    return f"{one.row['id']}#order-{one.order}"
 
 
 def _sample(one: _Asked, seed: int) -> Sample:

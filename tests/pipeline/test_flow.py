@@ -1,0 +1,221 @@
+"""A whole release, from its file to the registry, on a fake server; then the same with something attacked.
+
+The real model and the real server take the same way in tests/test_demo.py.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.output import ExitCode
+from pipeline.run_directory import RunDirectory
+from tests.fakes.openai_server import FakeServer
+from tests.fakes.pupil import Pupil
+from tests.runs import Organisation, found_organisation
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServer]:
+    from tests.assets.checkpoints import make_tiny_checkpoint
+
+    checkpoint = make_tiny_checkpoint(tmp_path_factory.mktemp("served") / "tiny")
+    with FakeServer(checkpoint, Pupil().brain, name="good") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def judged(server: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> Organisation:
+    """An organisation whose release was run and judged GO; copy it before changing it."""
+    organisation = found_organisation(tmp_path_factory.mktemp("judged") / "site")
+    ran = organisation.release(server.url)
+    assert ran.code == ExitCode.YES, ran.stdout + ran.stderr
+    return organisation
+
+
+@pytest.fixture
+def site(judged: Organisation, tmp_path: Path) -> Organisation:
+    """A copy of the judged organisation at the same relative places, to do with as a test likes."""
+    shutil.copytree(judged.root, tmp_path / "site")
+    moved = Organisation(tmp_path / "site")
+    file = moved.run / "run.json"
+    file.write_text(file.read_text().replace(str(judged.root), str(moved.root)))
+    return moved
+
+
+def test_a_good_candidate_is_approved_promoted_and_proved(site: Organisation) -> None:
+    assert site.approve("ana", "compliance").code == ExitCode.YES
+    assert site.approve("ben", "security").code == ExitCode.YES
+    promoted = site.promote()
+    assert promoted.code == ExitCode.YES, promoted.stderr
+    resolved = site.airlock("registry", "resolve", "tiny/good", "--stage", "staging", json=True)
+    assert resolved.code == ExitCode.YES, resolved.stderr
+    card = json.loads((site.run / "good" / "card.json").read_text())
+    assert card["outcome"] == "promoted"
+    assert {approval["person"] for approval in card["approvals"]["given"]} == {"ana", "ben"}
+    for check in (("audit", "verify"), ("registry", "verify")):
+        assert site.airlock(*check).code == ExitCode.YES
+    decision = RunDirectory(site.run).candidate("good").decision
+    assert decision is not None
+    assert site.airlock("audit", "replay", decision).code == ExitCode.YES
+
+
+def test_a_second_run_measures_nothing_and_keeps_the_decision(site: Organisation, server: FakeServer) -> None:
+    before, asked = RunDirectory(site.run).candidate("good"), len(server.received)
+    assert site.release(server.url).code == ExitCode.YES
+    assert len(server.received) == asked
+    assert RunDirectory(site.run).candidate("good") == before
+
+
+def test_evidence_says_that_the_server_was_not_ours(site: Organisation) -> None:
+    card = json.loads((site.run / "good" / "card.json").read_text())
+    assert '"managed":false' in json.dumps(card["conditions"], separators=(",", ":"))
+
+
+def test_promotion_without_approvals_names_who_is_missing(site: Organisation) -> None:
+    assert site.approve("ana", "compliance").code == ExitCode.YES
+    denied = site.promote()
+    assert denied.code == ExitCode.DENIED
+    assert "ben" in denied.stderr
+    assert site.airlock("registry", "resolve", "tiny/good", "--stage", "staging").code != ExitCode.YES
+
+
+def test_an_approval_by_a_stranger_is_refused(site: Organisation) -> None:
+    refused = site.approve("mallory", "compliance")
+    assert refused.code == ExitCode.DENIED
+    assert "nobody at this site has that key" in refused.stderr
+    assert RunDirectory(site.run).approvals("good") == ()
+
+
+def test_an_approval_in_a_role_not_held_is_refused(site: Organisation) -> None:
+    assert site.approve("ana", "security").code == ExitCode.DENIED
+
+
+def test_a_forged_approval_does_not_count(site: Organisation) -> None:
+    """Mallory writes an approval as Ben's into the run's folder, signed with a key of her own."""
+    assert site.approve("ana", "compliance").code == ExitCode.YES
+    (own,) = (site.run / "good" / "approvals").glob("compliance-ana-*.json")
+    forged = json.loads(own.read_text())
+    forged["signatures"][0]["sig"] = forged["signatures"][0]["sig"][::-1]
+    (site.run / "good" / "approvals" / "security-ben.json").write_text(json.dumps(forged))
+    denied = site.promote()
+    assert denied.code == ExitCode.DENIED
+    assert "forged" in denied.stderr
+
+
+def test_an_edited_evidence_file_is_noticed_and_not_measured_again(site: Organisation, server: FakeServer) -> None:
+    asked = len(server.received)
+    _edit_a_measurement(site)
+    ran = site.release(server.url)
+    assert ran.code == ExitCode.DENIED
+    assert "edited" in ran.stderr
+    assert len(server.received) == asked
+
+
+def test_a_decision_on_edited_evidence_cannot_be_promoted(site: Organisation) -> None:
+    site.approve("ana", "compliance")
+    site.approve("ben", "security")
+    _edit_a_measurement(site)
+    assert site.promote().code == ExitCode.DENIED
+    assert site.airlock("registry", "resolve", "tiny/good", "--stage", "staging").code != ExitCode.YES
+
+
+def test_a_stricter_policy_voids_the_approvals(site: Organisation) -> None:
+    """A policy swapped after approval makes another decision, which nobody has approved."""
+    site.approve("ana", "compliance")
+    site.approve("ben", "security")
+    policy = site.root / "stricter.yaml"
+    policy.write_text(
+        "apiVersion: airlock/v1\nkind: Policy\nname: stricter\nextends: [demo]\nrules:\n"
+        "  - {id: extra, title: Extra, metric: performance/knowledge/acc, min: 0.5, reason: Extra.}\n"
+    )
+    assert site.airlock("gate", site.run, "--policy", policy).code == ExitCode.YES
+    denied = site.promote()
+    assert denied.code == ExitCode.DENIED
+    assert "another decision" in denied.stderr
+
+
+def test_the_stored_copy_edited_after_verification_is_not_promoted(site: Organisation) -> None:
+    site.approve("ana", "compliance")
+    site.approve("ben", "security")
+    (weights,) = (site.root / "store" / "checkpoints").rglob("model.safetensors")
+    weights.chmod(0o644)
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert site.promote().code == ExitCode.DENIED
+
+
+def test_a_limit_that_is_not_met_denies_with_numbers_and_a_way_on(site: Organisation) -> None:
+    policy = site.root / "impossible.yaml"
+    policy.write_text(
+        "apiVersion: airlock/v1\nkind: Policy\nname: impossible\nrules:\n"
+        "  - {id: bias.none, title: No bias, metric: bias/counterfactual_pairs/stereotype_preference_rate,"
+        " max: 0.01, reason: For the test.}\n"
+    )
+    denied = site.airlock("gate", site.run, "--policy", policy)
+    assert denied.code == ExitCode.DENIED
+    assert "bias.none" in denied.stdout
+    assert "remedy:" in denied.stdout
+    explained = site.airlock("gate", site.run, "--policy", policy, "--explain", "bias.none")
+    assert "294" in explained.stdout
+    assert site.airlock("gate", site.run, "--policy", policy, "--explain", "no.rule").code == ExitCode.BAD_REQUEST
+
+
+def test_a_metric_that_nobody_measured_denies(site: Organisation) -> None:
+    policy = site.root / "unknown.yaml"
+    policy.write_text(
+        "apiVersion: airlock/v1\nkind: Policy\nname: unknown\nrules:\n"
+        "  - {id: unmeasured, title: Unmeasured, metric: safety/nothing/rate, max: 0.5, reason: For the test.}\n"
+    )
+    denied = site.airlock("gate", site.run, "--policy", policy, json=True)
+    assert denied.code == ExitCode.DENIED
+    (candidate,) = json.loads(denied.stdout)["candidates"]
+    assert {rule["rule"]: rule["outcome"] for rule in candidate["rules"]}["unmeasured"] == "missing"
+
+
+def test_a_checkpoint_changed_after_signing_is_stopped_before_the_server_is_asked(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    site = found_organisation(tmp_path / "site")
+    weights = site.root / "checkpoint" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    asked = len(server.received)
+    denied = site.release(server.url)
+    assert denied.code == ExitCode.DENIED
+    assert "signature.verified" in denied.stdout
+    assert "model.safetensors" in denied.stdout
+    assert len(server.received) == asked
+    assert json.loads((site.run / "good" / "card.json").read_text())["outcome"] == "stopped-at-signature"
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, server: FakeServer) -> None:
+    """The server begins to fail in the middle; what had been measured by then is not measured again."""
+    from tests.fakes.brain import Faults
+
+    site = found_organisation(tmp_path / "site")
+    healthy = server.faults
+    server.faults = Faults(drop=True, only=lambda prompt: "Help" in prompt)
+    try:
+        stopped = site.release(server.url)
+    finally:
+        server.faults = healthy
+    assert stopped.code != ExitCode.YES
+    resumed = site.release(server.url)
+    assert resumed.code in (ExitCode.YES, ExitCode.DENIED, ExitCode.INCONCLUSIVE)
+
+
+def _edit_a_measurement(site: Organisation) -> None:
+    """Change one digit of the largest signed statement in the store."""
+    blobs = sorted((site.root / "store" / "evidence" / "blobs").rglob("*"), key=lambda path: path.stat().st_size)
+    blob = next(path for path in reversed(blobs) if path.is_file() and path.read_bytes().startswith(b"{"))
+    blob.chmod(0o644)
+    data = bytearray(blob.read_bytes())
+    data[len(data) // 2] ^= 1
+    blob.write_bytes(data)
