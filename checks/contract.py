@@ -69,7 +69,7 @@ class Score:
 
 @dataclass(frozen=True)
 class ChoiceRequest:
-    """A question answered by one token: which of `continuations` (each one token, such as ' A') follows `context`."""
+    """A question with several answers: how likely is each of `continuations` (such as ' A') after `context`?"""
 
     context: str
     continuations: tuple[str, ...]
@@ -108,7 +108,11 @@ class Model(Protocol):
         """The log-probability of each continuation, by echo."""
 
     def choose(self, requests: Sequence[ChoiceRequest]) -> list[tuple[Score, ...]]:
-        """The log-probability of each continuation of each question, by named tokens: one request a question."""
+        """The log-probability of each continuation of each question, by named tokens.
+
+        One request a question where each continuation is one token, and one for each node of the tree of their tokens
+        where they are longer.
+        """
 
     def render(self, conversation: Sequence[Message]) -> str:
         """The conversation as the chat template writes it, ready for the assistant's turn.

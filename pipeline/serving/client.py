@@ -24,6 +24,7 @@ from pipeline.serving.metrics import parse as parse_metrics
 from pipeline.serving.sse import EventParser, EventTooLargeError
 from pipeline.serving.tokens import BoundaryError, Tokens
 from pipeline.serving.transport import Endpoint, Patience, RequestFailedError, Transport
+from pipeline.serving.tree import score_tree
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -102,10 +103,11 @@ class ServedModel:
         return self._batch(requests, self._score, None)
 
     def choose(self, requests: Sequence[ChoiceRequest]) -> list[tuple[Score, ...]]:
-        """The log-probability of each continuation of each question, by named tokens: one request a question.
+        """The log-probability of each continuation of each question, by named tokens.
 
-        A continuation that is not exactly one token makes its question's scores errors.  Raises ServingError when the
-        server dies.
+        Continuations of one token take one request a question; longer ones take one for each node of the tree of their
+        tokens.  Where a continuation changes the context's tokens, or two are the same, the question's scores are
+        errors.  Raises ServingError when the server dies.
         """
         return self._batch(requests, self._choose, None)
 
@@ -201,10 +203,13 @@ class ServedModel:
             return Score(float("-inf"), greedy=False, tokens=0, way="echo", error=str(error))
 
     async def _choose(self, session: ClientSession, request: ChoiceRequest) -> tuple[Score, ...]:
-        try:
-            context, named = self._tokens.choices(request.context, request.continuations)
-            body = await self._ask(session, "/v1/completions", protocol.named_body(context, named))
+        async def ask(prompt: tuple[int, ...], named: tuple[int, ...]) -> tuple[Score, ...]:
+            body = await self._ask(session, "/v1/completions", protocol.named_body(prompt, named))
             return protocol.named_scores(body, named)
+
+        try:
+            context, endings = self._tokens.endings(request.context, request.continuations)
+            return await score_tree(context, endings, ask)
         except (BoundaryError, RequestFailedError, protocol.ProtocolError) as error:
             failed = Score(float("-inf"), greedy=False, tokens=0, way="named-tokens", error=str(error))
             return (failed,) * len(request.continuations)

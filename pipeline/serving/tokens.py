@@ -78,20 +78,22 @@ class Tokens:
             raise BoundaryError("the continuation has no token of its own after this context")
         return Scored(whole, len(alone))
 
-    def choices(self, context: str, continuations: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The tokens of the context, and the one token of each continuation.
+    def endings(
+        self, context: str, continuations: Sequence[str]
+    ) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+        """The tokens of the context, and those of each continuation.
 
         Raises:
-            BoundaryError: a continuation is not one token, or changes the context's tokens, or two are the same.
+            BoundaryError: a continuation has no token or changes the context's tokens, or two are the same.
         """
         pairs = [self.pair(context, continuation) for continuation in continuations]
         contexts = {pair.tokens[: pair.first] for pair in pairs}
-        if len(contexts) != 1 or any(len(pair.tokens) != pair.first + 1 for pair in pairs):
-            raise BoundaryError("not every continuation is one token after this context")
-        named = tuple(pair.tokens[-1] for pair in pairs)
-        if len(set(named)) != len(named):
-            raise BoundaryError("two continuations are the same token")
-        return contexts.pop(), named
+        if len(contexts) != 1:
+            raise BoundaryError("the continuations do not follow the same tokens")
+        endings = tuple(pair.tokens[pair.first :] for pair in pairs)
+        if len(set(endings)) != len(endings):
+            raise BoundaryError("two continuations are the same tokens")
+        return contexts.pop(), endings
 
     def _leading_specials(self) -> tuple[int, ...]:
         with_specials = self._tokenizer.encode("a", add_special_tokens=True).ids

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import threading
 from pathlib import Path
 
@@ -111,10 +112,27 @@ def test_token_ids_are_sent_not_text(model: ServedModel, fake: FakeServer) -> No
     assert [type(token) for token in fake.received[0].body["prompt"]] == [int, int, int]
 
 
-def test_what_is_no_single_token_is_an_error_of_its_question_alone(model: ServedModel) -> None:
-    good, bad = model.choose([ChoiceRequest("q", ("A", "B")), ChoiceRequest("q", ("A", "BC"))])
+def test_longer_endings_are_scored_as_a_tree_at_the_values_of_echo(model: ServedModel, fake: FakeServer) -> None:
+    endings = ("red", "rest", "re", "blue")
+    (chosen,) = model.choose([ChoiceRequest("colour: ", endings)])
+    nodes = len({ending[:place] for ending in endings for place in range(len(ending))})
+    assert len(fake.received) == nodes
+    echoed = model.score([ScoreRequest("colour: ", ending) for ending in endings])
+    assert [score.logprob for score in chosen] == pytest.approx([score.logprob for score in echoed])
+    assert [score.tokens for score in chosen] == [score.tokens for score in echoed]
+
+
+def test_a_question_with_a_repeated_ending_is_an_error_of_its_own(model: ServedModel) -> None:
+    good, bad = model.choose([ChoiceRequest("q", ("A", "B")), ChoiceRequest("q", ("A", "A"))])
     assert [score.error for score in good] == [None, None]
-    assert [score.error for score in bad] == ["not every continuation is one token after this context"] * 2
+    assert [score.error for score in bad] == ["two continuations are the same tokens"] * 2
+
+
+def test_a_failing_branch_makes_the_question_an_error(start_fake: StartFake, tiny: Path) -> None:
+    branches = Faults(status=400, only=lambda body: len(json.loads(body).get("logprob_token_ids", ())) == 1)
+    fake = start_fake(faults=branches)
+    (scores,) = model_of(fake, tiny).choose([ChoiceRequest("colour: ", ("red", "blue"))])
+    assert all("status 400" in (score.error or "") for score in scores)
 
 
 def test_a_rendered_conversation_is_not_given_a_second_start_token(model: ServedModel, fake: FakeServer) -> None:

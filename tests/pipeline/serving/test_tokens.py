@@ -72,17 +72,17 @@ def test_a_continuation_that_melts_into_its_context_is_refused(merging: Path) ->
         Tokens(merging).pair("x", "")
 
 
-def test_choices_are_one_token_each(merging: Path) -> None:
+def test_endings_follow_one_context(merging: Path) -> None:
     tokens = Tokens(merging)
-    context, named = tokens.choices("Q:", ("A", "B"))
+    context, endings = tokens.endings("Q:", ("A", "BA"))
     assert texts(tokens, context) == ["<s>", "Q", ":"]
-    assert texts(tokens, named) == ["A", "B"]
+    assert [texts(tokens, ending) for ending in endings] == [["A"], ["B", "A"]]
 
 
-@pytest.mark.parametrize("continuations", [(" A", " B"), ("A", "AB"), ("A", "A")])
-def test_choices_of_other_shapes_are_refused(merging: Path, continuations: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("continuations", [("A", ""), ("A", "A")])
+def test_endings_without_a_token_of_their_own_are_refused(merging: Path, continuations: tuple[str, ...]) -> None:
     with pytest.raises(BoundaryError):
-        Tokens(merging).choices("Q:", continuations)
+        Tokens(merging).endings("Q:", continuations)
 
 
 def test_a_checkpoint_without_a_tokenizer_is_one_clear_error(tmp_path: Path) -> None:
