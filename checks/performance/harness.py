@@ -17,6 +17,7 @@ from checks.contract import Model, Progress
 from checks.datasets import Row
 from checks.performance.ledger import Ledger
 from checks.performance.tokens import Tokens
+from pipeline.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,14 @@ def _upstream(task: Task) -> dict[str, Any]:
     import lm_eval.tasks
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    config: dict[str, Any] = load_yaml(Path(lm_eval.tasks.__file__).parent / task.upstream)
+    path = Path(lm_eval.tasks.__file__).parent / task.upstream
+    if not path.is_file():
+        raise RequestError(
+            f"lm-eval has no task for {task.name}",
+            why=f"Its release has no definition {task.upstream}.",
+            remedy="Name the parts of the set as lm-eval names its tasks.",
+        )
+    config: dict[str, Any] = load_yaml(path)
     return {key: value for key, value in config.items() if key not in ("tag", "group", "dataset_path", "dataset_name")}
 
 

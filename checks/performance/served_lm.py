@@ -1,9 +1,9 @@
 """A served model as lm-eval's `LM`.  Imported late: lm_eval takes seconds to import.
 
-Multiple choice is scored with the least work: where every choice of a question is one token after the same context,
-one request names them all; otherwise each is scored by echo.  In every run a seeded sample of the named ones is scored
-by echo too, and a difference beyond the noise of echo itself is an error.  A failed request is recorded as invalid and
-kills nothing.
+Multiple choice is scored with the least work, as `checks.performance.cost` reckons it: by named tokens (one request
+where every choice is one token, else one for each node of the tree of their tokens), or each choice by echo.  In every
+run a seeded sample of the named ones is scored by echo too, and a difference beyond echo's own noise is an error.  A
+failed request is recorded as invalid and kills nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from lm_eval.api.model import LM
 
 from checks.contract import ChoiceRequest, Model, Progress, Sampling, Score, ScoreRequest
+from checks.performance.cost import CostModel, shared_length
 from checks.performance.ledger import BATCH, CROSS_CHECKED, NOISE_FACTOR, TOLERANCE, Key, Ledger
 from checks.performance.tokens import Tokens
 from pipeline.errors import RequestError, ServingError
@@ -43,6 +44,7 @@ class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
         self._tokens = tokens
         self._seed = seed
         self._progress = progress
+        self._cost = CostModel()
         self.ledger = Ledger()
 
     @property
@@ -63,15 +65,25 @@ class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
         """The log-probability of each continuation, and whether it is the greedy one."""
         results: list[tuple[float, bool]] = [(_FAILED, False)] * len(requests)
         questions = list(_questions(requests))
-        named: list[_Question] = []
-        echoed: list[_Question] = []
-        for question in questions:
-            single = self._tokens.single_tokens(question.context, question.choices)
-            (named if single else echoed).append(question)
+        named, echoed = self._cheaper_way(questions)
         self._by_name(named, results)
         self._cross_check(named)
         self._by_echo(echoed, results)
         return results
+
+    def _cheaper_way(self, questions: Sequence[_Question]) -> tuple[list[_Question], list[_Question]]:
+        """The questions to ask by named tokens, and those to echo."""
+        named: list[_Question] = []
+        echoed: list[_Question] = []
+        before: list[int] = []
+        for question in questions:
+            split = self._tokens.endings(question.context, question.choices)
+            if split is not None and self._cost.prefers_named(*split, shared_length(split[0], before)):
+                named.append(question)
+                before = split[0]
+            else:
+                echoed.append(question)
+        return named, echoed
 
     def loglikelihood_rolling(self, requests: Sequence[Any]) -> list[float]:
         """Not offered.  Raises RequestError."""

@@ -51,15 +51,17 @@ class Tokens:
         whole = self.encode(context + continuation)
         return whole[len(self.encode(bare)) :]
 
-    def single_tokens(self, context: str, continuations: Sequence[str]) -> bool:
-        """Whether each of several `continuations` is one token after `context`, and no two the same."""
+    def endings(self, context: str, continuations: Sequence[str]) -> tuple[list[int], list[list[int]]] | None:
+        """The tokens of `context` and of each continuation, where named tokens can ask for them; else None.
+
+        They can where every continuation leaves the context's tokens as they are and adds some of its own, no two the
+        same.  White space at the context's end could join either side, so such a context is left to echo.
+        """
         if len(continuations) < 2 or not context.strip() or context != context.rstrip():
-            return False
+            return None
         start = self.encode(context)
-        last = set()
-        for continuation in continuations:
-            whole = self.encode(context + continuation)
-            if len(whole) != len(start) + 1 or whole[:-1] != start:
-                return False
-            last.add(whole[-1])
-        return len(last) == len(continuations)
+        wholes = [self.encode(context + continuation) for continuation in continuations]
+        if any(len(whole) <= len(start) or whole[: len(start)] != start for whole in wholes):
+            return None
+        endings = [whole[len(start) :] for whole in wholes]
+        return (start, endings) if len({tuple(ending) for ending in endings}) == len(endings) else None

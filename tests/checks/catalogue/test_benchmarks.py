@@ -12,6 +12,7 @@ from pyarrow import parquet
 
 from checks.catalogue.site_checks import site_checks
 from checks.contract import Check
+from pipeline.errors import RequestError
 from pipeline.measurement import Measurement, Metric
 from tests.checks.catalogue.conftest import SHARED, WriteSet
 from tests.checks.performance.planted import PlantedModel
@@ -200,3 +201,12 @@ def test_languages_are_compared_on_the_same_questions(tmp_path: Path, write_set:
     assert accuracy.clusters is not None
     assert len(set(accuracy.clusters)) == 30
     assert len(measurement.samples) == 60
+
+
+def test_subject_that_lm_eval_does_not_know_is_one_clear_error(
+    tmp_path: Path, write_set: WriteSet, tokenizer: Path
+) -> None:
+    rows = [{"question": "q?", "choices": ["w", "x", "y", "z"], "answer": 2}]
+    write_set("mmlu", {"t.jsonl": rows}, {"t.jsonl": {"part": "astrology"}}, benchmark="mmlu", shots=0)
+    with pytest.raises(RequestError, match="no task for mmlu_astrology"):
+        _measure(_check(tmp_path), PlantedModel(tokenizer))
