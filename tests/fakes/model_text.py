@@ -51,6 +51,7 @@ class ModelText:
     def __init__(self, checkpoint: Path, context_length: int) -> None:
         self._tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
         self._context_length = context_length
+        self._known_pieces: dict[int, str] = {}
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
         self._template = environment.from_string(_chat_template(checkpoint))
 
@@ -59,6 +60,12 @@ class ModelText:
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def _piece(self, token: int) -> str:
+        """The text of one token, remembered: tests ask for the same ones thousands of times."""
+        if token not in self._known_pieces:
+            self._known_pieces[token] = self.decode([token])
+        return self._known_pieces[token]
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, generation_prompt: bool) -> str:
         return self._template.render(messages=messages, add_generation_prompt=generation_prompt)
@@ -110,11 +117,11 @@ class ModelText:
         ids = self.encode(text, special=False)
         finish = "length" if len(ids) >= limit else "stop"  # the end-of-text token needs room too
         ids = ids[:limit]
-        pieces = self._pieces(ids, finish)
+        pieces = self._pieces(ids, finish) if body.get("stream") else ()
         logprobs = None
         if body.get("logprobs") and body.get("prompt") is not None:
             logprobs = self._logprobs(brain, asked.prompt, ids, faults, as_ids=bool(body.get(_AS_IDS)))
-        count = pieces[-1].tokens + faults.extra_tokens
+        count = len(ids) + (finish == "stop") + faults.extra_tokens
         return Generated(self.decode(ids), finish, len(prompt), count, logprobs, pieces)
 
     def _pieces(self, ids: list[int], finish: str) -> tuple[Piece, ...]:
@@ -145,7 +152,7 @@ class ModelText:
         tops: list[dict[str, float] | None] = []
         names: list[str] = []
         for token in ids:
-            piece = self.decode([token])
+            piece = self._piece(token)
             value = _planted(brain.logprob(before, piece), faults)
             name = f"token_id:{token}" if as_ids else piece
             other = "token_id:0" if as_ids else "<other>"
@@ -160,7 +167,7 @@ class ModelText:
     ) -> Generated:
         """One token: the likeliest of those named, with the log-probabilities of all of them."""
         named = self._known(body["logprob_token_ids"])
-        values = {token: _planted(brain.logprob(before, self.decode([token])), faults) for token in named}
+        values = {token: _planted(brain.logprob(before, self._piece(token)), faults) for token in named}
         sampled = max(named, key=lambda token: values[token])
         top = {f"token_id:{token}": value for token, value in values.items()}
         logprobs = {
