@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.cli.output import ExitCode, Output
+
+if TYPE_CHECKING:
+    from pipeline.signature.sign import MessageSigner
 
 HELP = "sign a checkpoint"
 
@@ -13,28 +19,53 @@ HELP = "sign a checkpoint"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the checkpoint's directory")
-    parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="the private key (EC, PEM)")
+    parser.add_argument("--key", required=True, metavar="KEY", help="a private key (EC, PEM), or a pkcs11: URI")
     parser.add_argument("--bundle", type=Path, metavar="FILE", help="the bundle to write; default: CHECKPOINT.sig")
+    parser.add_argument(
+        "--certificate",
+        type=Path,
+        metavar="FILE",
+        help="sign by certificate: the key's certificate, then those above it, in PEM",
+    )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Run the command."""
-    from pipeline.keys import load_signing_key
-    from pipeline.signature import sign_checkpoint
+    from pipeline.signature import sign_checkpoint, sign_with_certificate
 
     directory: Path = arguments.checkpoint
     bundle: Path = arguments.bundle or directory.absolute().with_name(f"{directory.absolute().name}.sig")
-    key = load_signing_key(arguments.key)
-    manifest = sign_checkpoint(directory, key, bundle)
+    with _opened_key(arguments.key) as key:
+        if arguments.certificate is None:
+            manifest = sign_checkpoint(directory, key, bundle)
+        else:
+            from pipeline.signature.certificate import load_certificates
+
+            manifest = sign_with_certificate(directory, key, load_certificates(arguments.certificate), bundle)
+        digest = key.verifying_key.digest
     output.result(
         {
             "bundle": str(bundle),
             "digest": manifest.digest,
             "files": len(manifest.files),
             "bytes": manifest.size,
-            "key": key.verifying_key.digest,
+            "key": digest,
         },
         f"signed {len(manifest.files)} files ({manifest.size / 1e6:.1f} MB)\n"
         f"checkpoint: {manifest.digest}\nbundle:     {bundle}",
     )
     return ExitCode.YES
+
+
+@contextlib.contextmanager
+def _opened_key(name: str) -> Iterator[MessageSigner]:
+    """The key in the file `name`, or on the token that the URI `name` means."""
+    if name.startswith("pkcs11:"):
+        from pipeline.signature.pkcs11_key import opened_token_key
+
+        with opened_token_key(name) as key:
+            yield key
+    else:
+        from pipeline.keys import load_signing_key
+
+        yield load_signing_key(Path(name))

@@ -44,24 +44,37 @@ _NAMES = {
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
 
+def load_certificates(path: Path) -> list[x509.Certificate]:
+    """The certificates in the PEM file `path`, in order.
+
+    Raises:
+        KeyFileError: it holds no certificate.
+        RequestError: it cannot be read.
+    """
+    return _parse_pem(read_bounded(path), path)
+
+
 def load_roots(paths: Sequence[Path]) -> tuple[list[x509.Certificate], bytes]:
     """The certificates in the PEM files `paths`, and the files' bytes in order.
 
     Raises:
-        KeyFileError: a file cannot be read or holds no certificate.
+        KeyFileError: a file holds no certificate.
+        RequestError: a file cannot be read.
     """
     contents = [read_bounded(path) for path in paths]
-    certificates: list[x509.Certificate] = []
-    for path, data in zip(paths, contents, strict=True):
-        try:
-            certificates += x509.load_pem_x509_certificates(data)
-        except ValueError as error:
-            raise KeyFileError(
-                f"cannot use the certificates in {path}",
-                why=f"{error}.",
-                remedy="Give a file with one or more certificates in PEM.",
-            ) from error
-    return certificates, b"".join(contents)
+    certificates = [_parse_pem(data, path) for path, data in zip(paths, contents, strict=True)]
+    return [certificate for some in certificates for certificate in some], b"".join(contents)
+
+
+def _parse_pem(data: bytes, path: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(data)
+    except ValueError as error:
+        raise KeyFileError(
+            f"cannot use the certificates in {path}",
+            why=f"{error}.",
+            remedy="Give a file with one or more certificates in PEM.",
+        ) from error
 
 
 def verify_chain(
