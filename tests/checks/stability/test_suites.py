@@ -35,7 +35,7 @@ def test_steady_model_repeats_itself(tokenizer: Path) -> None:
     assert model.calls["chat"] == repeat.CHECK.units
 
 
-def test_one_changed_answer_of_three_makes_an_item_inconsistent(tokenizer: Path) -> None:
+def test_one_changed_answer_makes_an_item_inconsistent(tokenizer: Path) -> None:
     turn = itertools.count()
     model = PlantedModel(tokenizer, answer=lambda _: "other" if next(turn) < 18 else "same")
     measurement, metrics = _measure(repeat.CHECK, model)

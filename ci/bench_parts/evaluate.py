@@ -1,0 +1,178 @@
+"""Airlock's scoring against the `lm_eval` command, on the same server and the same items, compared item by item.
+
+    .venv/bin/python ci/bench_parts/evaluate.py --endpoint http://127.0.0.1:8000 --served-name m --checkpoint DIR
+        [--items 40] [--json FILE]
+
+Four kinds of work: letters after five long examples, text answers after ten, text answers without examples, and written
+answers.  Each is done by Airlock first, so that its prompts are not in the server's cache, then by `lm_eval`; the time
+that `lm_eval` needs to start (a run of one item) is taken off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))
+
+from checks.datasets import Row, load_builtin  # noqa: E402
+from checks.performance import answer, completion, knowledge  # noqa: E402
+from checks.performance.harness import Result, Task, run_task  # noqa: E402
+from pipeline.serving.client import Served, ServedModel  # noqa: E402
+from pipeline.serving.description import ServingDescription  # noqa: E402
+from pipeline.serving.transport import parse_endpoint  # noqa: E402
+from tests.assets.lm_eval_command import run_lm_eval, write_task  # noqa: E402
+
+GOALS = {"letters-5-shot": 15.0, "text-10-shot": 4.0, "text-0-shot": 0.95, "written": 0.95}
+_SEED = 1
+_ACCURACY = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
+# Some text before each question makes prompts as long as those of the benchmarks that are asked with examples.
+_PADDING = "Read the question with care, think about each of the options in turn, and name the one that is right. " * 2
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of work: lm-eval's configuration in plain YAML values, the rows and the examples."""
+
+    name: str
+    config: Mapping[str, Any]
+    rows: Sequence[Row]
+    shots: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one kind of work took, in seconds, and the largest difference of any log-probability or answer."""
+
+    kind: str
+    items: int
+    airlock_seconds: float
+    lm_eval_seconds: float
+    speedup: float
+    goal: float
+    largest_difference: float
+    different_answers: int
+
+
+def kinds(items: int) -> list[Kind]:
+    """The kinds of work, on the built-in data."""
+    _, letters = load_builtin(knowledge.DATA.name, knowledge.DATA.digest)
+    _, endings = load_builtin(completion.DATA.name, completion.DATA.digest)
+    _, written = load_builtin(answer.DATA.name, answer.DATA.digest)
+    lettered = {
+        "output_type": "multiple_choice",
+        "doc_to_text": _PADDING
+        + "{{question}}\nA. {{choices[0]}}\nB. {{choices[1]}}\nC. {{choices[2]}}\nD. {{choices[3]}}\nAnswer:",
+        "doc_to_choice": ["A", "B", "C", "D"],
+        "doc_to_target": "answer",
+        "metric_list": _ACCURACY,
+    }
+    text = {
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{context}}",
+        "doc_to_choice": "choices",
+        "doc_to_target": "answer",
+        "metric_list": _ACCURACY,
+    }
+    long_text = {**text, "doc_to_text": _PADDING + "{{context}}"}
+    exact = [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}]
+    open_answer = {
+        "output_type": "generate_until",
+        "doc_to_text": "Question: {{question}}\nAnswer:",
+        "doc_to_target": "{{answers[0]}}",
+        "generation_kwargs": {"until": ["\n"], "max_gen_toks": 16, "do_sample": False},
+        "metric_list": exact,
+    }
+    return [
+        Kind("letters-5-shot", lettered, letters[5 : 5 + items], letters[:5]),
+        Kind("text-10-shot", long_text, endings[10 : 10 + items], endings[:10]),
+        Kind("text-0-shot", text, endings[:items], ()),
+        Kind("written", open_answer, written[4 : 4 + items], written[:4]),
+    ]
+
+
+def compare(kind: Kind, model: ServedModel, url: str) -> Compared:
+    """Both ways on one kind of work."""
+    task = Task(kind.name.replace("-", "_"), kind.config, kind.rows, kind.shots)
+    run_task(model, Task("warm_up", kind.config, [*kind.shots, *kind.rows][-1:]), _SEED, lambda _: None)
+    begun = time.monotonic()
+    ours = run_task(model, task, _SEED, lambda _: None)
+    airlock = time.monotonic() - begun
+    with tempfile.TemporaryDirectory() as directory:
+        folder = Path(directory)
+        write_task(folder, task.name, kind.config, kind.rows, kind.shots)
+        start = _timed(folder, task.name, model, url, limit=1)[0]
+        whole, theirs = _timed(folder, task.name, model, url, limit=None)
+    lm_eval = max(0.001, whole - start)
+    difference, answers = _differences(ours, theirs)
+    return Compared(
+        kind.name,
+        len(ours),
+        round(airlock, 2),
+        round(lm_eval, 2),
+        round(lm_eval / airlock, 2),
+        GOALS[kind.name],
+        difference,
+        answers,
+    )
+
+
+def _timed(
+    folder: Path, name: str, model: ServedModel, url: str, limit: int | None
+) -> tuple[float, list[dict[str, Any]]]:
+    begun = time.monotonic()
+    samples = run_lm_eval(folder, name, url, model.served_name, model.tokenizer, limit=limit)
+    return time.monotonic() - begun, samples
+
+
+def _differences(ours: Sequence[Result], theirs: Sequence[Mapping[str, Any]]) -> tuple[float, int]:
+    """The largest difference of a log-probability, and the number of written answers that differ."""
+    largest, answers = 0.0, 0
+    for result, reference in zip(ours, theirs, strict=True):
+        responses = [response[0] for response in reference["resps"]]
+        if not result.logprobs:
+            answers += result.answer.strip() != str(responses[0]).strip()
+            continue
+        pairs = zip(result.logprobs, responses, strict=True)
+        largest = max(largest, *(abs(mine - float(other[0])) for mine, other in pairs))
+    return largest, answers
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print one line a kind of work; 0 when every log-probability agrees."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--endpoint", required=True, help="a server that is up, by TCP")
+    parser.add_argument("--served-name", required=True)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="the directory with its tokenizer")
+    parser.add_argument("--items", type=int, default=40)
+    parser.add_argument("--json", type=Path, help="write the figures there too")
+    given = parser.parse_args(arguments)
+    served = Served(
+        parse_endpoint(given.endpoint),
+        given.served_name,
+        given.served_name,
+        given.checkpoint,
+        2048,
+        ServingDescription("vllm", "unknown", {}, managed=False, endpoint=given.endpoint),
+    )
+    model = ServedModel(served)
+    results = []
+    for kind in kinds(given.items):
+        results.append(compare(kind, model, given.endpoint))
+        sys.stdout.write(json.dumps(asdict(results[-1])) + "\n")
+        sys.stdout.flush()
+    if given.json is not None:
+        given.json.write_text(json.dumps([asdict(one) for one in results], indent=2) + "\n", encoding="utf-8")
+    return 0 if all(one.largest_difference < 0.01 for one in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
