@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from pipeline.approvals.people import People
+from pipeline.approvals.waivers import read_waivers
+from pipeline.approvals.waiving import apply_waivers
 from pipeline.digests import Digest, Json
 from pipeline.errors import EvidenceError
 from pipeline.evidence.statement import Evidence
@@ -34,19 +37,23 @@ class Replay:
         return decision_to_json(self.stored) == decision_to_json(self.recomputed)
 
 
-def replay(decision_digest: Digest, store: EvidenceStore) -> Replay:
+def replay(decision_digest: Digest, store: EvidenceStore, people: People | None = None) -> Replay:
     """Recompute the decision whose envelope has `decision_digest` from what the store holds.
 
+    `people` are those whose waivers count; without them no waiver does.
+
     Raises:
-        EvidenceError: the decision, its policy or its evidence is missing, edited, unsigned or about something else.
+        EvidenceError: the decision, its policy, its evidence or a waiver is missing, edited, unsigned or about
+            something else.
     """
     from pipeline.policy.document import parse_policy
     from pipeline.policy.gate import decide
 
     stored = store.decision(decision_digest)
     evidence, baseline = split_evidence(stored, store)
+    policy = parse_policy(store.blob(stored.policy_digest))
     recomputed = decide(
-        parse_policy(store.blob(stored.policy_digest)),
+        policy,
         evidence,
         release=stored.release,
         release_digest=stored.release_digest,
@@ -55,7 +62,11 @@ def replay(decision_digest: Digest, store: EvidenceStore) -> Replay:
         baseline=baseline,
         stage=stored.stage,
     )
-    recomputed = replace(recomputed, waivers=stored.waivers)
+    if stored.waivers:
+        envelopes = [store.blob(digest) for digest in stored.waivers]
+        known = people if people is not None else People(())
+        tally = read_waivers(envelopes, known, policy.file, subject=stored.subject, at=stored.decided)
+        recomputed = apply_waivers(recomputed, policy.file, tally.waivers)
     before: Json = json.loads(decision_to_json(stored))
     after: Json = json.loads(decision_to_json(recomputed))
     return Replay(decision_digest, stored, recomputed, tuple(_differences("decision", before, after)))

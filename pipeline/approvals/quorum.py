@@ -19,13 +19,23 @@ from pipeline.policy.decision import ApprovalRequirement, Decision
 from pipeline.site import Site
 
 _CLOCK_TOLERANCE = timedelta(minutes=5)  # between the machine that signed and this one
+_POSITIVE = ("approve", "break-glass")  # what can expire, and can be for one stage
 _CHECKED: Final = object()  # what only this module can pass to ApprovedDecision
+
+
+@dataclass(frozen=True)
+class BreakGlass:
+    """An emergency: why the gate was not heeded, by whom, and until when."""
+
+    reason: str
+    expires: datetime
 
 
 @dataclass(frozen=True)
 class ApprovedDecision:
     """A decision that is GO and that everyone whom its policy demands has approved.  Only `check_approvals` makes one.
 
+    (Or `pipeline.approvals.emergency.check_break_glass`, and `break_glass` then says so.)
     `digest` is that of the decision's envelope; `approvals` are those that count, by role and person; `void` says of
     every other statement why it does not; `stage` is the stage approved for, or None for any.
     """
@@ -35,6 +45,7 @@ class ApprovedDecision:
     approvals: tuple[Approval, ...]
     void: tuple[str, ...] = ()
     stage: str | None = None
+    break_glass: BreakGlass | None = None
     checked: InitVar[object] = field(default=None, kw_only=True)
 
     def __post_init__(self, checked: object) -> None:
@@ -107,16 +118,9 @@ def tally_approvals(
 ) -> Tally:
     """How far the approvals of the decision have come.  Raises ApprovalError (a shared key) and KeyFileError."""
     people = people_of(site)
-    barred = frozenset((*excluded, *(key.digest for key in site.pipeline_keys())))
-    case = _Case(decision, decision_digest, people, barred, at, stage)
-    valid: list[Approval] = []
-    void: list[str] = []
-    for number, envelope in enumerate(dict.fromkeys(approvals), start=1):
-        try:
-            valid.append(case.read(envelope))
-        except ApprovalError as error:
-            void.append(f"Statement {number}: {error.why}")
-    standing = _last_of_each(valid)
+    barred = _barred(site, excluded)
+    valid, void = read_statements(decision, decision_digest, approvals, site, at=at, excluded=excluded, stage=stage)
+    standing = _last_of_each(one for one in valid if one.voice.says != "break-glass")
     rejections = tuple(
         f"'{said.person}' ({said.role}) rejects it: {said.voice.comment or 'no comment'}."
         for said in standing
@@ -125,6 +129,45 @@ def tally_approvals(
     approving = [said for said in standing if said.voice.says == "approve"]
     counted, missing = _fill(decision.approvals, approving, people, barred)
     return Tally(counted, missing, rejections, tuple(void))
+
+
+def read_statements(
+    decision: Decision,
+    decision_digest: Digest,
+    statements: Sequence[bytes],
+    site: Site,
+    *,
+    at: datetime,
+    excluded: Collection[Digest] = (),
+    stage: str | None = None,
+) -> tuple[list[Approval], list[str]]:
+    """The statements about this decision that are good, with their authors, and why each other is void."""
+    case = _Case(decision, decision_digest, people_of(site), _barred(site, excluded), at, stage)
+    valid: list[Approval] = []
+    void: list[str] = []
+    for number, envelope in enumerate(dict.fromkeys(statements), start=1):
+        try:
+            valid.append(case.read(envelope))
+        except ApprovalError as error:
+            void.append(f"Statement {number}: {error.why}")
+    return valid, void
+
+
+def break_with(
+    decision: Decision,
+    decision_digest: Digest,
+    *,
+    pair: tuple[Approval, Approval],
+    emergency: BreakGlass,
+    void: tuple[str, ...],
+    stage: str | None,
+) -> ApprovedDecision:
+    """The decision as let through in an emergency, for `pipeline.approvals.emergency` alone."""
+    return ApprovedDecision(decision, decision_digest, pair, void, stage, emergency, checked=_CHECKED)
+
+
+def _barred(site: Site, excluded: Collection[Digest]) -> frozenset[Digest]:
+    return frozenset((*excluded, *(key.digest for key in site.pipeline_keys())))
 
 
 @dataclass(frozen=True)
@@ -176,7 +219,7 @@ class _Case:
         return None
 
     def _out_of_time(self, voice: Voice) -> str | None:
-        if voice.expires is not None and voice.expires <= self.at and voice.says == "approve":
+        if voice.expires is not None and voice.expires <= self.at and voice.says in _POSITIVE:
             return f"it expired at {voice.expires:%Y-%m-%d %H:%M} UTC"
         if voice.time > self.at + _CLOCK_TOLERANCE:
             return f"it is dated in the future, {voice.time:%Y-%m-%d %H:%M} UTC"
@@ -185,7 +228,7 @@ class _Case:
         return None
 
     def _other_stage(self, voice: Voice) -> str | None:
-        if voice.says == "approve" and voice.stage is not None and voice.stage != self.stage:
+        if voice.says in _POSITIVE and voice.stage is not None and voice.stage != self.stage:
             return f"it is for the stage '{voice.stage}' only"
         return None
 

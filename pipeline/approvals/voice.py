@@ -1,4 +1,4 @@
-"""What one person says of one decision, signed: approve, reject, or withdraw what they said before."""
+"""What one person says of one decision, signed: approve, reject, or withdraw what they said before; or break-glass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.policy.decision import Decision
 APPROVAL_TYPE = "urn:airlock:approval:v1"
 COMMENT_LIMIT = 10_000  # characters
 
-Says = Literal["approve", "reject", "withdraw"]
+Says = Literal["approve", "reject", "withdraw", "break-glass"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,13 @@ def make_approval(
             "the approval would be void at once",
             why=f"It would expire at {_text(expires)}, which is past.",
             remedy="Give an expiry in the future, or none.",
+            subject=decision.subject,
+        )
+    if says == "break-glass" and (expires is None or not comment.strip()):
+        raise ApprovalError(
+            "an emergency needs a reason and an end",
+            why="Whoever reads the log later has to know why, and it must not last.",
+            remedy="Give a comment and an expiry within the site's maximum of hours.",
             subject=decision.subject,
         )
     if len(comment) > COMMENT_LIMIT:

@@ -69,13 +69,14 @@ def _verify(arguments: argparse.Namespace, output: Output) -> ExitCode:
 
 
 def _replay(arguments: argparse.Namespace, output: Output) -> ExitCode:
+    from pipeline.approvals.people import people_of
     from pipeline.digests import parse_digest
     from pipeline.evidence.store import EvidenceStore
     from pipeline.replay import replay
 
     site, _ = _open(arguments.site)
     store = EvidenceStore(site.store.path / "evidence", site.pipeline_keys())
-    result = replay(parse_digest(arguments.decision), store)
+    result = replay(parse_digest(arguments.decision), store, people_of(site))
     document = {
         "decision": result.digest,
         "candidate": result.stored.candidate,

@@ -157,6 +157,9 @@ def _document(record: Promotion) -> dict[str, object]:
         "move": record.move,
         "decision": record.decision,
         "policy": record.policy,
+        "result": record.result,
+        "emergency": record.emergency,
+        "expires": None if record.expires is None else record.expires.isoformat(),
         "approvers": [{"person": one.person, "role": one.role} for one in record.approvers],
         "promoted": record.promoted.isoformat(),
     }

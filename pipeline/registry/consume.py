@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.audit import AuditLog
@@ -40,23 +41,27 @@ def listing(registry: Registry, log: AuditLog) -> tuple[Listed, ...]:
     )
 
 
-def resolve(registry: Registry, log: AuditLog, name: str, *, stage: str) -> Promotion:
+def resolve(registry: Registry, log: AuditLog, name: str, *, stage: str, at: datetime | None = None) -> Promotion:
     """The signed record of what `stage` holds of the model `name` (RELEASE/CANDIDATE, or RELEASE if it has one there).
 
     Raises:
         RequestError: the stage holds nothing of that name.
-        RegistryContentError: it was revoked, or the registry holds something other than the record says.
+        RegistryContentError: it was revoked, was an emergency promotion that has ended, or the registry holds something
+            other than the record says.
         EvidenceError: the log or the record does not verify.
     """
     history = current_history(registry, log)
     placement = _find(history, name, stage)
     require_usable(history, placement.subject)
     record = checked_record(registry, log, placement)
+    require_in_force(record, datetime.now(UTC) if at is None else at)
     checked_model(registry, record)
     return record
 
 
-def find_promoted(registry: Registry, log: AuditLog, manifest: Digest, *, name: str) -> Promotion:
+def find_promoted(
+    registry: Registry, log: AuditLog, manifest: Digest, *, name: str, at: datetime | None = None
+) -> Promotion:
     """The last record by which the model `name` with this manifest digest was put into any stage.
 
     Raises:
@@ -73,7 +78,9 @@ def find_promoted(registry: Registry, log: AuditLog, manifest: Digest, *, name: 
         )
     latest = max(placed, key=lambda one: one.entry)
     require_usable(history, latest.subject)
-    return checked_record(registry, log, latest)
+    record = checked_record(registry, log, latest)
+    require_in_force(record, datetime.now(UTC) if at is None else at)
+    return record
 
 
 def pull(registry: Registry, promotion: Promotion, destination: Path) -> Manifest:
@@ -159,6 +166,17 @@ def require_usable(history: History, subject: Digest) -> None:
             why=f"On {revocation.time:%Y-%m-%d}, because: {revocation.reason}",
             remedy="Use another model, or have the stage's owner roll back with 'airlock rollback'.",
             subject=subject,
+        )
+
+
+def require_in_force(record: Promotion, at: datetime) -> None:
+    """Refuse an emergency promotion that has ended.  Raises RegistryContentError."""
+    if record.expires is not None and record.expires <= at:
+        raise RegistryContentError(
+            f"the emergency promotion of '{record.name}' has ended",
+            why=f"It was for '{record.stage}' until {record.expires:%Y-%m-%d %H:%M} UTC: {record.emergency}",
+            remedy="Have the candidate decided and approved, or roll the stage back with 'airlock rollback'.",
+            subject=record.subject,
         )
 
 

@@ -16,7 +16,7 @@ from pipeline.digests import Digest, sha256
 from pipeline.errors import ApprovalError, PromotionError, RequestError
 from pipeline.keys import SigningKey
 from pipeline.registry import interface as kinds
-from pipeline.registry.consume import checked_record, require_usable
+from pipeline.registry.consume import checked_record, require_in_force, require_usable
 from pipeline.registry.history import REVOKED, History, Placement, Revocation
 from pipeline.registry.interface import Attachment, Descriptor, Registry
 from pipeline.registry.model import IMAGE_MANIFEST
@@ -123,6 +123,7 @@ def roll_back(
             )
         now, target = placed[-1], _target(history, placed, to)
         record = checked_record(registry, log, target)
+        require_in_force(record, at)
         predicate = {
             "stage": stage,
             "from": now.record,

@@ -52,6 +52,8 @@ def place(
         "manifest": record.manifest,
         "revision": record.revision,
         "previous": record.previous,
+        "result": record.result,
+        "emergency": record.emergency,
     }
     with registry.table.changing() as change:
         now = current_history(registry, log).current(record.name, record.stage)

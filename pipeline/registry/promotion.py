@@ -21,7 +21,7 @@ from pipeline.registry.interface import Attachment, Descriptor, Registry
 from pipeline.registry.model import IMAGE_MANIFEST, model_config, model_descriptor, model_manifest
 from pipeline.registry.placing import Expected, attach, complete, current_history, place
 from pipeline.registry.proof import checked_proof
-from pipeline.registry.records import Approver, Promotion, read_promotion
+from pipeline.registry.records import Approver, Promotion, Result, read_promotion
 from pipeline.signature.verified import VerifiedCandidate
 
 __all__ = ["Promotion", "promote"]
@@ -55,7 +55,7 @@ def promote(
     _require_stage(stage, approved, registry)
     _require_agreement(approved, verified, at)
     _require_trusted(key, log)
-    proof = checked_proof(approved, verified, attachments, log.trusted)
+    proof = checked_proof(approved, verified, attachments, log.trusted, at)
     with registry.holding():
         history = current_history(registry, log)
         name = f"{approved.decision.release}/{approved.decision.candidate}"
@@ -83,8 +83,17 @@ def promote(
             reason=None,
             at=at,
             digest=approved.digest,
+            result=_result(approved),
+            emergency=None if approved.break_glass is None else approved.break_glass.reason,
+            expires=None if approved.break_glass is None else approved.break_glass.expires,
         )
         return place(record, before, registry=registry, key=key, log=log, expected=expected)
+
+
+def _result(approved: ApprovedDecision) -> Result:
+    if approved.break_glass is not None:
+        return "BREAK_GLASS"
+    return "PASS_WITH_WAIVER" if approved.decision.waived else "PASS"
 
 
 def _store_model(verified: VerifiedCandidate, registry: Registry) -> Descriptor:
@@ -102,7 +111,8 @@ def _same(before: Placement, approved: ApprovedDecision, registry: Registry, log
     if before.subject != approved.decision.subject:
         return None
     record = read_promotion(registry.blob(before.record), log.trusted)
-    return record if record.move == "promotion" and record.decision == approved.digest else None
+    same = record.move == "promotion" and record.decision == approved.digest and record.result == _result(approved)
+    return record if same else None
 
 
 def _require_stage(stage: str, approved: ApprovedDecision, registry: Registry) -> None:
@@ -130,6 +140,13 @@ def _require_stage(stage: str, approved: ApprovedDecision, registry: Registry) -
 
 def _require_agreement(approved: ApprovedDecision, verified: VerifiedCandidate, at: datetime) -> None:
     decision = approved.decision
+    if decision.verdict != "GO" and approved.break_glass is None:
+        raise _refused(
+            f"'{decision.candidate}' was not let through",
+            f"The decision is {decision.verdict}.",
+            "Resolve the rules that deny, and have the gate decide again.",
+            approved,
+        )
     if decision.subject != verified.manifest.digest:
         raise _refused(
             f"'{decision.candidate}' is not the checkpoint that was decided on",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from pipeline.approvals import ApprovedDecision
+from pipeline.approvals.waivers import waiver_end
 from pipeline.attestations import read_attestation
 from pipeline.digests import Digest, canonical_json, hex_of, sha256
 from pipeline.errors import EvidenceError, PromotionError
@@ -42,6 +44,7 @@ def gather_proof(
         ),
         Attachment(kinds.DECISION, "decision.json", kinds.DSSE_JSON, store.blob(approved.digest)),
         *(_blob(store, kinds.EVIDENCE, digest, "json", kinds.DSSE_JSON) for digest in decision.evidence),
+        *(_blob(store, kinds.WAIVER, digest, "json", kinds.DSSE_JSON) for digest in decision.waivers),
         *(_blob(store, kinds.SAMPLES, digest, "jsonl.gz", _GZIP) for digest in samples),
     )
 
@@ -56,6 +59,7 @@ def checked_proof(
     verified: VerifiedCandidate,
     attachments: Sequence[Attachment],
     trusted: Sequence[VerifyingKey],
+    at: datetime,
 ) -> tuple[Attachment, ...]:
     """The attachments with the approvals, after checking that they are the proof of this very decision.
 
@@ -72,12 +76,13 @@ def checked_proof(
         kinds.POLICY: ("policy", {decision.policy_digest}),
         kinds.DECISION: ("decision", {approved.digest}),
         kinds.EVIDENCE: ("evidence", set(decision.evidence)),
+        kinds.WAIVER: ("waivers", set(decision.waivers)),
     }
     for kind, (word, digests) in wanted.items():
         given = by_kind.get(kind, set())
         if given != digests:
             raise PromotionError(
-                f"the {word} given is not the one decided on",
+                f"the {word} given is not what was decided on",
                 why=f"Missing: {_listed(digests - given)}. Not part of the decision: {_listed(given - digests)}.",
                 remedy="Have the gate decide again with what is there now.",
                 subject=decision.subject,
@@ -87,6 +92,8 @@ def checked_proof(
             _require_same_decision(attachment.data, decision, trusted)
         elif attachment.kind == kinds.EVIDENCE:
             open_envelope(attachment.data, IN_TOTO_PAYLOAD, trusted)
+        elif attachment.kind == kinds.WAIVER and decision.waived:
+            _require_waiver_in_force(attachment, decision, at)
     people = (Attachment(kinds.APPROVAL, _file(a.person, a.role), kinds.DSSE_JSON, a.voice.envelope)
               for a in approved.approvals)  # fmt: skip
     unique = {(attachment.kind, sha256(attachment.data)): attachment for attachment in (*attachments, *people)}
@@ -101,6 +108,18 @@ def _require_same_decision(envelope: bytes, decision: Decision, trusted: Sequenc
             "the decision given is not the one that was signed",
             why="Its envelope has the right digest, but states something else.",
             remedy="Have the gate decide again.",
+            subject=decision.subject,
+        )
+
+
+def _require_waiver_in_force(attachment: Attachment, decision: Decision, at: datetime) -> None:
+    """Refuse a waiver that was in force at the decision and has ended since."""
+    end = waiver_end(attachment.data)
+    if decision.decided < end <= at:
+        raise PromotionError(
+            f"a waiver that '{decision.candidate}' needs has ended",
+            why=f"It was in force when the gate decided, and ended on {end:%Y-%m-%d}.",
+            remedy="Have the gate decide again; meet the rule, or have the waiver granted anew.",
             subject=decision.subject,
         )
 

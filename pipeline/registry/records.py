@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pipeline.attestations import Attestation, attest, read_attestation
 from pipeline.digests import Digest, parse_digest
@@ -19,6 +19,7 @@ from pipeline.keys import SigningKey, VerifyingKey
 PROMOTION_TYPE = "urn:airlock:promotion:v1"
 
 Move = Literal["promotion", "rollback"]
+Result = Literal["PASS", "PASS_WITH_WAIVER", "BREAK_GLASS"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class Promotion:
 
     `name` is RELEASE/CANDIDATE, `subject` the checkpoint's digest, `manifest` that of its OCI manifest, `manifest_size`
     its size in bytes.  `revision` counts the changes of this stage of this model from 1, and `previous` is the record
-    that it replaced.  `reason` is given for a rollback.  `digest` is that of the record's envelope.
+    that it replaced.  `reason` is given for a rollback.  `result` says how the policy was met; an emergency promotion
+    (BREAK_GLASS) has its reason in `emergency` and ends at `expires`.  `digest` is that of the record's envelope.
     """
 
     move: Move
@@ -66,6 +68,9 @@ class Promotion:
     reason: str | None
     at: datetime
     digest: Digest
+    result: Result = "PASS"
+    emergency: str | None = None
+    expires: datetime | None = None
 
     @property
     def promoted(self) -> datetime:
@@ -97,6 +102,9 @@ def seal_promotion(promotion: Promotion, key: SigningKey) -> bytes:
         "previous": promotion.previous,
         "reason": promotion.reason,
         "at": promotion.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "result": promotion.result,
+        "emergency": promotion.emergency,
+        "expires": None if promotion.expires is None else promotion.expires.astimezone(UTC).isoformat(),
     }
     return attest(PROMOTION_TYPE, subject=promotion.subject, name=promotion.name, predicate=predicate, keys=[key])
 
@@ -123,6 +131,8 @@ def read_promotion(envelope: bytes, trusted: Sequence[VerifyingKey]) -> Promotio
 def _promotion(attestation: Attestation, value: Mapping[str, Any]) -> Promotion:
     if value["move"] not in ("promotion", "rollback"):
         raise ValueError(f"an unknown move {value['move']!r}")
+    if value["result"] not in get_args(Result) or (value["expires"] is None) != (value["result"] != "BREAK_GLASS"):
+        raise ValueError(f"an unknown result {value['result']!r}")
     return Promotion(
         move=value["move"],
         name=attestation.subject_name,
@@ -140,6 +150,9 @@ def _promotion(attestation: Attestation, value: Mapping[str, Any]) -> Promotion:
         reason=value["reason"],
         at=datetime.fromisoformat(value["at"]),
         digest=attestation.digest,
+        result=value["result"],
+        emergency=value["emergency"],
+        expires=None if value["expires"] is None else datetime.fromisoformat(value["expires"]),
     )
 
 

@@ -76,6 +76,7 @@ def recorded(store: EvidenceStore, subject: Digest, right: int) -> Evidence:
 
 def judge(folder: Path, right: int = 350, change: Callable[[Decision], Decision] = lambda made: made) -> Judged:
     store = EvidenceStore(folder / "evidence", [KEY.verifying_key])
+    folder.mkdir(exist_ok=True)
     (folder / "policy.yaml").write_text(RULES)
     policy = load_policy(folder / "policy.yaml")
     store.put_blob(policy.canonical)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.approvals.waivers import make_waiver
 from pipeline.audit import AuditLog
 from pipeline.digests import hex_of, sha256
 from pipeline.errors import (
@@ -27,12 +28,14 @@ from pipeline.errors import (
 )
 from pipeline.keys import generate_key
 from pipeline.manifest import FileEntry
+from pipeline.policy.decision import RuleResult
 from pipeline.registry import interface as kinds
 from pipeline.registry.consume import listing, resolve
 from pipeline.registry.interface import Attachment
 from pipeline.registry.layout import LayoutRegistry
+from pipeline.registry.proof import gather_proof
 from pipeline.registry.upkeep import collect_garbage, verify_registry
-from tests.pipeline.registry.helpers import DECIDED, FILES, POLICY, Case, case, verified_candidate
+from tests.pipeline.registry.helpers import DECIDED, FILES, POLICY, Case, approve, case, verified_candidate
 
 
 @pytest.fixture
@@ -200,7 +203,7 @@ def _drop(kind: str) -> Callable[[tuple[Attachment, ...]], tuple[Attachment, ...
 def test_attack_proof_swapped_between_decision_and_promotion(
     ready: Case, change: Callable[[tuple[Attachment, ...]], tuple[Attachment, ...]], word: str
 ) -> None:
-    with pytest.raises(PromotionError, match=f"the {word} given is not the one decided on"):
+    with pytest.raises(PromotionError, match=f"the {word} given is not what was decided on"):
         ready.promote(proof=change(ready.proof))
     assert_nothing_promoted(ready)
 
@@ -411,3 +414,55 @@ def test_errors_are_of_the_kind_that_denies() -> None:
     assert issubclass(PromotionError, DeniedError)
     assert issubclass(ApprovalError, DeniedError)
     assert issubclass(RegistryContentError, AirlockError)
+
+
+def _with_waiver(ready: Case, end: timedelta) -> tuple[Any, Any]:
+    envelope = make_waiver(
+        subject=ready.verified.manifest.digest,
+        name="smollm2/135m",
+        policy="demo",
+        rule="quality.floor",
+        reason="r",
+        control="c",
+        ticket="t",
+        requester="bo",
+        requester_role="security",
+        role="compliance",
+        key=ready.office.keys["ana"],
+        expires=DECIDED + end,
+        at=DECIDED,
+    )
+    result = RuleResult("quality.floor", "Quality", "block", "waived", None, "", None, "", "", None)
+    waivers = (ready.store.put_blob(envelope),)
+    decision = replace(ready.approved.decision, results=(result,), waivers=waivers)
+    approved = approve(ready.office, decision, ready.store.record_decision(decision, ready.office.pipeline))
+    return approved, gather_proof(ready.store, approved, ready.verified)
+
+
+def test_a_promotion_with_a_waiver_says_so_and_keeps_the_waiver(ready: Case) -> None:
+    approved, proof = _with_waiver(ready, timedelta(days=9))
+    promotion = ready.promote(approved=approved, proof=proof)
+
+    assert promotion.result == "PASS_WITH_WAIVER"
+    assert kinds.WAIVER in {one.kind for one in promotion.attachments}
+
+
+def test_attack_waiver_that_ended_between_decision_and_promotion(ready: Case) -> None:
+    approved, proof = _with_waiver(ready, timedelta(hours=2, minutes=30))
+
+    with pytest.raises(PromotionError, match=r"a waiver .* has ended"):
+        ready.promote(approved=approved, proof=proof)
+    with pytest.raises(PromotionError, match="the waivers given"):
+        ready.promote(approved=approved, proof=_drop(kinds.WAIVER)(proof))
+    assert_nothing_promoted(ready)
+
+
+def test_attack_decision_for_another_stage(ready: Case) -> None:
+    decision = replace(ready.approved.decision, stage="staging")
+    approved = approve(ready.office, decision, ready.store.record_decision(decision, ready.office.pipeline))
+    proof = gather_proof(ready.store, approved, ready.verified)
+
+    with pytest.raises(PromotionError, match="the decision is for another stage"):
+        ready.promote(approved=approved, proof=proof, stage="production")
+    assert_nothing_promoted(ready)
+    assert ready.promote(approved=approved, proof=proof).stage == "staging"

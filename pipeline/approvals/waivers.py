@@ -1,0 +1,229 @@
+"""Waivers: someone answerable accepts, for a time, that one rule does not pass for one checkpoint.
+
+A waiver names who asked for it and who granted it: two people in two roles.  It is bound to the checkpoint's digest,
+the rule and the policy's name, and ends within what the policy allows.  Built-in rules are never waived.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from pipeline.approvals.people import Member, People
+from pipeline.attestations import Attestation, attest, read_attestation
+from pipeline.digests import Digest
+from pipeline.errors import ApprovalError, EvidenceError
+from pipeline.keys import SigningKey
+from pipeline.policy.language import PolicyFile, duration
+from pipeline.policy.waivable import waivable
+
+WAIVER_TYPE = "urn:airlock:waiver:v1"
+_CLOCK_TOLERANCE = timedelta(minutes=5)
+_TEXT_LIMIT = 10_000  # characters
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """One waiver as read back, found good but for its time: `expires` may be past.
+
+    `control` is what is done instead of the rule, `ticket` where it is tracked, `digest` that of its envelope.
+    """
+
+    rule: str
+    subject: Digest
+    policy: str
+    reason: str
+    control: str
+    ticket: str
+    requester: str
+    requester_role: str
+    granter: str
+    granter_role: str
+    granted: datetime
+    expires: datetime
+    digest: Digest
+
+
+@dataclass(frozen=True)
+class WaiverTally:
+    """The waivers that may count, and for each other why it may not."""
+
+    waivers: tuple[Waiver, ...]
+    void: tuple[str, ...]
+
+
+def make_waiver(
+    *,
+    subject: Digest,
+    name: str,
+    policy: str,
+    rule: str,
+    reason: str,
+    control: str,
+    ticket: str,
+    requester: str,
+    requester_role: str,
+    role: str,
+    key: SigningKey,
+    expires: datetime,
+    at: datetime | None = None,
+) -> bytes:
+    """The waiver of `rule` for the checkpoint `subject`, signed by `key`'s owner, who grants it in `role`.
+
+    Raises:
+        ApprovalError: something is left empty or too long, or the end is past.
+    """
+    now = datetime.now(UTC) if at is None else at
+    texts = {
+        "rule": rule,
+        "reason": reason,
+        "control": control,
+        "ticket": ticket,
+        "requester": requester,
+        "requesterRole": requester_role,
+        "role": role,
+        "policy": policy,
+    }
+    unfit = [word for word, text in texts.items() if not text.strip() or len(text) > _TEXT_LIMIT]
+    if unfit or expires <= now:
+        raise ApprovalError(
+            f"the waiver of '{rule}' is incomplete",
+            why=f"Left empty or too long: {', '.join(unfit)}." if unfit else "Its end is past.",
+            remedy="Give a rule, a reason, what is done instead, a ticket, who asks for it, and an end in the future.",
+            subject=subject,
+        )
+    predicate = {**texts, "time": _text(now), "expires": _text(expires)}
+    return attest(WAIVER_TYPE, subject=subject, name=name, predicate=predicate, keys=[key])
+
+
+def waiver_end(envelope: bytes) -> datetime:
+    """When a waiver ends that a signed decision names by its digest, and whose signature was checked for that decision.
+
+    Raises:
+        ApprovalError: it is no waiver.
+    """
+    try:
+        payload = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
+        return datetime.fromisoformat(payload["predicate"]["expires"]).astimezone(UTC)
+    except (ValueError, KeyError, TypeError) as error:
+        raise _void(f"it cannot be read ({error!r:.100})") from error
+
+
+def read_waivers(
+    envelopes: Sequence[bytes],
+    people: People,
+    policy: PolicyFile,
+    *,
+    subject: Digest,
+    at: datetime,
+    excluded: Collection[Digest] = (),
+) -> WaiverTally:
+    """The waivers in `envelopes` that may count under `policy` for the checkpoint `subject`.
+
+    `excluded` are the keys of those who took part (submitter, evaluator, pipeline), who may not grant any.
+    """
+    good: list[Waiver] = []
+    void: list[str] = []
+    for number, envelope in enumerate(dict.fromkeys(envelopes), start=1):
+        try:
+            good.append(_read(envelope, people, policy, subject, at, excluded))
+        except (ApprovalError, EvidenceError) as error:
+            void.append(f"Waiver {number}: {error.why}")
+    return WaiverTally(tuple(sorted(good, key=lambda waiver: (waiver.rule, waiver.digest))), tuple(void))
+
+
+def _read(  # noqa: PLR0917  # the whole of what one waiver is judged by
+    envelope: bytes, people: People, policy: PolicyFile, subject: Digest, at: datetime, excluded: Collection[Digest]
+) -> Waiver:
+    attestation = read_attestation(envelope, WAIVER_TYPE, people.keys)
+    granters = {member.name: member for key in attestation.signers if (member := people.owner(key)) is not None}
+    if len(granters) != 1:
+        raise _void("it is signed by several people; one grants it, and answers for it")
+    (granter,) = granters.values()
+    waiver = _parse(attestation, granter.name)
+    problem = (
+        _other_subject(waiver, policy, subject)
+        or _not_entitled(waiver, granter, people, policy, excluded)
+        or _not_allowed(waiver, policy, at)
+    )
+    if problem is not None:
+        raise _void(f"of '{waiver.rule}' by '{granter.name}': {problem}")
+    return waiver
+
+
+def _parse(attestation: Attestation, granter: str) -> Waiver:
+    predicate = attestation.predicate
+    try:
+        texts = [predicate[key] for key in ("rule", "policy", "reason", "control", "ticket", "requester")]
+        roles = [predicate[key] for key in ("requesterRole", "role")]
+        if not all(isinstance(text, str) and text.strip() for text in [*texts, *roles]):
+            raise ValueError("a text is empty")
+        granted, expires = (datetime.fromisoformat(predicate[key]) for key in ("time", "expires"))
+        if granted.tzinfo is None or expires.tzinfo is None:
+            raise ValueError("a time without a zone")
+    except (KeyError, TypeError, ValueError) as error:
+        raise _void(f"it is signed, but incomplete ({error!r:.200})") from error
+    rule, policy, reason, control, ticket, requester = texts
+    return Waiver(
+        rule=rule,
+        subject=attestation.subject,
+        policy=policy,
+        reason=reason,
+        control=control,
+        ticket=ticket,
+        requester=requester,
+        requester_role=roles[0],
+        granter=granter,
+        granter_role=roles[1],
+        granted=granted,
+        expires=expires,
+        digest=attestation.digest,
+    )
+
+
+def _other_subject(waiver: Waiver, policy: PolicyFile, subject: Digest) -> str | None:
+    if waiver.subject != subject:
+        return f"it is for another checkpoint, {waiver.subject}"
+    if waiver.policy != policy.name:
+        return f"it is for the policy '{waiver.policy}', not for '{policy.name}'"
+    return None
+
+
+def _not_entitled(
+    waiver: Waiver, granter: Member, people: People, policy: PolicyFile, excluded: Collection[Digest]
+) -> str | None:
+    requester = next((member for member in people.members if member.name == waiver.requester), None)
+    deciding = {approval.role for approval in policy.approvals} or {waiver.granter_role}
+    demands = {
+        f"'{granter.name}' does not hold the role '{waiver.granter_role}'": waiver.granter_role in granter.roles,
+        f"'{granter.name}' took part as submitter, evaluator or pipeline": not granter.holds_any(excluded),
+        f"the role '{waiver.granter_role}' signs nothing off under this policy": waiver.granter_role in deciding,
+        f"who asked for it, '{waiver.requester}', does not hold the role '{waiver.requester_role}' here": (
+            requester is not None and waiver.requester_role in requester.roles
+        ),
+        "nobody grants what they asked for themselves": waiver.requester != granter.name,
+        "it was asked for and granted in one role": waiver.requester_role != waiver.granter_role,
+    }
+    return next((problem for problem, met in demands.items() if not met), None)
+
+
+def _not_allowed(waiver: Waiver, policy: PolicyFile, at: datetime) -> str | None:
+    if not waivable(policy, waiver.rule):
+        return "there are no waivers for this rule"
+    longest = duration(policy.waivers.max_duration)
+    if waiver.expires - waiver.granted > longest:
+        return f"it would last longer than the {policy.waivers.max_duration} that the policy allows"
+    if waiver.granted > at + _CLOCK_TOLERANCE:
+        return f"it is dated in the future, {waiver.granted:%Y-%m-%d %H:%M} UTC"
+    return None
+
+
+def _void(problem: str) -> ApprovalError:
+    return ApprovalError("a waiver is void", why=f"{problem}.", remedy="Have it granted anew, or meet the rule.")
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
