@@ -11,11 +11,15 @@ from pipeline.cli.output import ExitCode, Output
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("release", type=Path, metavar="RELEASE", help="release.yaml: what is proposed")
-    parser.add_argument(
-        "--policy", type=Path, required=True, metavar="P", help="a policy file, or the name of a built-in policy"
-    )
+    add_policy_argument(parser)
     parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder; an existing one is gone on with")
     add_measuring_arguments(parser)
+
+
+def add_policy_argument(parser: argparse.ArgumentParser) -> None:
+    """The policy, for every command that judges."""
+    text = "a policy file, or the name of a built-in policy"
+    parser.add_argument("--policy", type=Path, required=True, metavar="P", help=text)
 
 
 def add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
