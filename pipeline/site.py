@@ -34,12 +34,17 @@ class DataSettings(Document):
 class RegistrySettings(Document):
     """The internal registry: `layout:DIR` for an OCI layout on disk, `oci://HOST/NAME` for a server.
 
+    For a server: `username` and the file with its password, and `ca`, the certificates that its own must chain to in
+    place of the system's.  Plain HTTP is spoken to loopback addresses only.
     `operators` are the roles whose holders may revoke and roll back; with none named, anyone of the site's people may.
     """
 
     url: str = "layout:var/registry"
     stages: Annotated[tuple[Name, ...], Field(min_length=1)] = ("candidate", "staging", "production", "retired")
     operators: tuple[Role, ...] = ()
+    username: str | None = None
+    password_file: Path | None = None
+    ca: Path | None = None
 
 
 class LauncherSettings(Document):
