@@ -35,9 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rollback": ("rollback", "put back what a stage held before"),
     "registry": ("registry", "list, resolve, pull and verify registered models"),
     "card": ("card", "write or verify a model card"),
-    "evidence": ("evidence", "show stored evidence"),
     "audit": ("audit", "read and verify the log, replay a decision"),
-    "grade": ("grade", "grade answers, and calibrate a grader on labels"),
     "doctor": ("doctor", "say whether this machine can do the work"),
     "demo": ("demo", "make a release of a real model and take it through everything"),
 }
