@@ -34,13 +34,15 @@ __all__ = ["ServingDescription", "attach", "describe", "describe_endpoint", "ser
 def describe(plan: ServingPlan, settings: ServingSettings | None = None) -> ServingDescription:
     """How `serve` would serve `plan` with the installed engine, at a site with these `settings`; nothing is started.
 
+    Without the site's settings no isolation is claimed: a site may have the server listen where none is possible.
+
     Raises:
         ServingError: no engine is installed, or this machine cannot serve the plan.
     """
     from pipeline.serving import vllm
     from pipeline.serving.isolation import best_isolation
 
-    isolation = best_isolation((settings or ServingSettings()).listen)
+    isolation = best_isolation(settings.listen) if settings else "none"
     return vllm.describe_plan(plan, vllm.installed_engine(), isolation=isolation)
 
 

@@ -13,6 +13,7 @@ differ.  Why each switch is there:
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Collection, Mapping
@@ -38,7 +39,9 @@ _OFFLINE = {
 }
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "CUDA_HOME", "CUDA_VISIBLE_DEVICES")
 _INHERITED_PREFIXES = ("NVIDIA_", "NCCL_", "ROCR_", "HIP_")
-_KV_CACHE_GIB = 1  # without a GPU: 46,000 tokens of a 135M model, 30,000 of a 1.7B one
+_GPU_SHARE = 0.9  # of a device's memory: vLLM's own default, said outright
+_CPU_CACHE_GIB = 1  # the least without a GPU: 46,000 tokens of a 135M model
+_CPU_CACHE_REQUESTS = 8  # requests of the greatest length that the cache holds at once without a GPU
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,17 @@ def installed_engine() -> Engine:
 
 
 def describe_plan(plan: ServingPlan, engine: Engine, *, isolation: Isolation = "none") -> ServingDescription:
-    """How `engine` would serve `plan`, on this machine's cores where it has no GPU."""
+    """How `engine` would serve `plan`, on this machine's cores where it has no GPU.
+
+    Raises:
+        ServingError: the plan needs several machines, or more cores than there are.
+    """
+    if plan.nodes > 1:
+        raise ServingError(
+            f"cannot serve on {plan.nodes} machines",
+            why="The plan spreads the model over several machines; a server started here has this one alone.",
+            remedy="Start the server on the cluster and measure it with --endpoint, or choose a larger accelerator.",
+        )
     options: dict[str, Json] = {
         "dtype": plan.dtype,
         "max-model-len": plan.max_model_len,
@@ -87,12 +100,20 @@ def describe_plan(plan: ServingPlan, engine: Engine, *, isolation: Isolation = "
     if engine.on_cpu:
         options["enforce-eager"] = True
         environment |= {
-            "VLLM_CPU_KVCACHE_SPACE": str(_KV_CACHE_GIB),
+            "VLLM_CPU_KVCACHE_SPACE": str(_cpu_cache_gib(plan)),
             "VLLM_CPU_OMP_THREADS_BIND": bind_cores(os.sched_getaffinity(0), plan.tensor_parallel),
             "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
             "TORCHDYNAMO_DISABLE": "1",
         }
+    else:
+        options["gpu-memory-utilization"] = _GPU_SHARE
     return ServingDescription(engine.distribution, engine.version, options, environment, isolation=isolation)
+
+
+def _cpu_cache_gib(plan: ServingPlan) -> int:
+    """GiB of key-value cache without a GPU: enough for a few requests of the greatest length at once."""
+    wanted = (plan.cache_bytes_per_token or 0) * plan.max_model_len * _CPU_CACHE_REQUESTS
+    return max(_CPU_CACHE_GIB, math.ceil(wanted / 2**30))
 
 
 def bind_cores(cores: Collection[int], ranks: int) -> str:

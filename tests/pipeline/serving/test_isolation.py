@@ -140,7 +140,8 @@ def test_what_cannot_be_isolated_does_not_start(tiny: Path, tmp_path: Path, monk
 def test_the_description_says_what_isolates_before_anything_starts() -> None:
     plan = ServingPlan(1, 64, "bfloat16")
     assert best_isolation("unix") == ("none" if why_not_isolated() else "network-namespace")
-    assert describe(plan).isolation == best_isolation("unix")
+    assert describe(plan, ServingSettings()).isolation == best_isolation("unix")
+    assert describe(plan).isolation == "none"  # nothing is claimed that a site could contradict
     assert describe(plan, ServingSettings(listen="tcp")).isolation == "none"
 
 

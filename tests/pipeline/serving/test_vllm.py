@@ -27,6 +27,7 @@ def test_a_gpu_is_used_as_planned_and_compiled_for() -> None:
     assert option(command, "--load-format") == "safetensors"
     assert option(command, "--model") == "/store/model"
     assert option(command, "--uds") == "/run/s"
+    assert option(command, "--gpu-memory-utilization") == "0.9"
     assert "--enforce-eager" not in command
     assert not any(name.startswith("VLLM_CPU") for name in description.environment)
 
@@ -36,6 +37,20 @@ def test_without_a_gpu_every_core_is_bound_and_nothing_is_compiled() -> None:
     assert "--enforce-eager" in vllm.command(description, Path("/m"), "n", Listen(port=1))
     assert description.environment["VLLM_CPU_OMP_THREADS_BIND"] == bind_cores(os.sched_getaffinity(0), 1)
     assert description.environment["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_token", "length", "gib"),
+    [(None, 2048, "1"), (23_040, 2048, "1"), (196_608, 2048, "3"), (131_072, 131_072, "128")],
+)
+def test_without_a_gpu_the_cache_holds_eight_whole_requests(bytes_per_token: int | None, length: int, gib: str) -> None:
+    plan = ServingPlan(1, length, "bfloat16", cache_bytes_per_token=bytes_per_token)
+    assert vllm.describe_plan(plan, CPU).environment["VLLM_CPU_KVCACHE_SPACE"] == gib
+
+
+def test_a_plan_for_several_machines_is_refused_here() -> None:
+    with pytest.raises(ServingError, match="2 machines"):
+        vllm.describe_plan(ServingPlan(16, 2048, "bfloat16", nodes=2), GPU)
 
 
 def test_a_gpu_build_made_for_cpu_is_recognised() -> None:
