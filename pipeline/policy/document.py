@@ -100,7 +100,7 @@ def _not_stored(problem: str) -> FileFormatError:
 
 def _resolve(path: Path, chain: tuple[Path, ...]) -> tuple[PolicyFile, tuple[str, ...]]:
     """The policy at `path` merged over those it extends, and the sentences on what it loosens."""
-    source = _locate(path)
+    source = locate(path)
     if source in chain or len(chain) >= _DEPTH_LIMIT:
         raise FileFormatError(
             f"{path} is not acceptable",
@@ -173,7 +173,8 @@ def _by_key(parent: Sequence[Any], child: Sequence[Any], key: str) -> tuple[Any,
     return tuple(merged.values())
 
 
-def _locate(path: Path) -> Path:
+def locate(path: Path) -> Path:
+    """The file that `path` means: itself, or the built-in policy of that bare name.  Raises RequestError."""
     if path.exists() or path.parent != Path() or path.suffix:
         return path
     built_in = _built_in(path.name)

@@ -23,6 +23,7 @@ Clusters = NDArray[np.intp]
 """The number of each item's cluster, counted from 0 without gaps."""
 
 _RESAMPLES = 1000
+_FEW_CLUSTERS = 20
 _BOOTSTRAP_BELOW = 200  # items; above, a correction for skewness does as well and costs nothing
 
 
@@ -102,8 +103,23 @@ def bounded_rate(values: Values, confidence: float, clusters: Clusters | None = 
     low, high = clopper_pearson(estimate * effective, effective, confidence) if effective > 0 else (0.0, 1.0)
     if 0.0 < estimate < 1.0 and effective > 0:
         between = _clustered_mean(values, confidence, clusters)
-        low, high = max(0.0, min(low, between.low)), min(1.0, max(high, between.high))
+        low = max(0.0, min(low, between.low, 1 - _few_hit(1 - values, confidence, clusters)))
+        high = min(1.0, max(high, between.high, _few_hit(values, confidence, clusters)))
     return Bounds(estimate, low, high, f"Korn-Graubard, {groups_of(clusters)} clusters worth {effective:.0f} items")
+
+
+def _few_hit(values: Values, confidence: float, clusters: Clusters) -> float:
+    """An upper bound of a rate that shows in few clusters, too few for their variance to be believed.
+
+    The exact bound of the share of clusters with any event, times the largest share of events seen in one (1 where
+    fewer than three have any).  0 where enough have: the other bounds then hold by themselves.
+    """
+    events, sizes = np.bincount(clusters, weights=values), np.bincount(clusters)
+    hit = int((events > 0).sum())
+    if hit >= _FEW_CLUSTERS:
+        return 0.0
+    largest = float((events / sizes).max()) if hit > 2 else 1.0
+    return clopper_pearson(hit, len(sizes), confidence)[1] * largest
 
 
 def effective_size(values: Values, clusters: Clusters, confidence: float) -> float:
@@ -124,12 +140,12 @@ def effective_size(values: Values, clusters: Clusters, confidence: float) -> flo
 def cluster_standard_error(values: Values, clusters: Clusters) -> float:
     """The standard error of the mean of clustered values.
 
-    SE^2 = G/(G-1) x sum over clusters of (sum of residuals in it)^2 / n^2, which is Miller's sum of within-cluster
-    cross products over n^2 with the usual correction for few clusters G.
+    SE^2 = (G/(G-1))^2 x sum over clusters of (sum of residuals in it)^2 / n^2: Miller's sum of within-cluster cross
+    products over n^2, with the jackknife's correction for few clusters G (CR3; MacKinnon, Nielsen and Webb 2023).
     """
     sums = np.bincount(clusters, weights=values - values.mean())
     groups = len(sums)
-    return math.sqrt(float(np.sum(sums**2)) * groups / (groups - 1)) / len(values) if groups > 1 else math.inf
+    return math.sqrt(float(np.sum(sums**2))) * groups / (groups - 1) / len(values) if groups > 1 else math.inf
 
 
 def bounded_mean(values: Values, confidence: float, clusters: Clusters | None = None) -> Bounds:
@@ -149,7 +165,7 @@ def bounded_mean(values: Values, confidence: float, clusters: Clusters | None = 
 
 def _clustered_mean(values: Values, confidence: float, clusters: Clusters) -> Bounds:
     groups = groups_of(clusters)
-    sums = np.bincount(clusters, weights=values - values.mean())
+    sums = np.bincount(clusters, weights=values - values.mean()).astype(np.float64)
     method = f"t, cluster-robust over {groups} clusters"
     error = cluster_standard_error(values, clusters)
     return _t_bounds(Bounds(float(values.mean()), 0, 0, method), error, groups, _skewness(sums), confidence)

@@ -1,0 +1,227 @@
+"""Tests of policies: evidence as a person describes it goes in, the verdict that they expect must come out.
+
+A file `NAME.test.yaml` beside the policy NAME.yaml holds cases.  A case names metrics with how they came out:
+
+    apiVersion: airlock/v1
+    kind: PolicyTest
+    cases:
+      - name: an intact model passes
+        metrics:
+          performance/knowledge/acc: {rate: 0.8, items: 214}
+          performance/speed/ttft_p95: {values: [0.3], items: 64, quantile: 0.95, better: lower}
+        expect: {verdict: GO, rules: {capability.knowledge: pass}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.digests import Digest, sha256
+from pipeline.documents import Document, load_yaml
+from pipeline.errors import RequestError
+from pipeline.evidence.statement import (
+    INSPECTION_TYPE,
+    MEASUREMENT_TYPE,
+    VERIFICATION_TYPE,
+    Evidence,
+    MeasurementEvidence,
+    Statement,
+)
+from pipeline.measurement import Metric
+from pipeline.policy.decision import Decision, Outcome, Verdict
+from pipeline.policy.document import Policy
+from pipeline.policy.gate import decide
+from pipeline.policy.language import Count, Duration, MetricName, Number, Share, duration
+
+_AT = datetime(2100, 1, 1, tzinfo=UTC)  # every rule's first day has come by then
+_NOBODY = sha256(b"policy test")
+
+
+class DescribedSlice(Document):
+    """The rate in one slice of a metric."""
+
+    rate: Share
+    items: Count
+
+
+class DescribedMetric(Document):
+    """How a metric came out: a `rate` over `items`, or `values` repeated until there are as many as `items`.
+
+    `slices` gives column -> label -> rate in place of one rate.
+    """
+
+    rate: Share | None = None
+    values: Annotated[tuple[Number, ...], Field(min_length=1)] | None = None
+    items: Annotated[int, Field(strict=True, ge=0)] | None = None
+    slices: dict[str, dict[str, DescribedSlice]] = Field(default_factory=dict, max_length=1)
+    invalid: Annotated[int, Field(strict=True, ge=0)] = 0
+    quantile: Share | None = None
+    unit: str = "ratio"
+    better: Literal["higher", "lower", "neither"] = "higher"
+
+    @model_validator(mode="after")
+    def _one_way(self) -> DescribedMetric:
+        if sum(way is not None and way != {} for way in (self.rate, self.values, self.slices)) != 1:
+            raise ValueError("give one of rate, values and slices")
+        if self.rate is not None and self.items is None:
+            raise ValueError("a rate needs items")
+        return self
+
+
+class Expectation(Document):
+    """What the gate must say: the verdict, and the outcome of any rules."""
+
+    verdict: Verdict
+    rules: dict[str, Outcome] = Field(default_factory=dict)
+
+
+class TrialCase(Document):
+    """One case.  `age` is how old the measurements are; `predicates` of verification and inspection may be replaced."""
+
+    name: Annotated[str, Field(min_length=1)]
+    metrics: dict[MetricName, DescribedMetric] = Field(default_factory=dict)
+    baseline: dict[MetricName, DescribedMetric] | None = None
+    candidate: str = "candidate"
+    stage: str | None = None
+    age: Duration = "1h"
+    verified: Annotated[bool, Field(strict=True)] = True
+    claims: dict[str, Any] = Field(default_factory=dict)
+    inspection: dict[str, Any] = Field(default_factory=lambda: {"findings": []})
+    expect: Expectation
+
+
+class TrialFile(Document):
+    """The schema of a file of policy tests."""
+
+    api_version: Annotated[Literal["airlock/v1"], Field(alias="apiVersion")]
+    kind: Literal["PolicyTest"]
+    cases: Annotated[tuple[TrialCase, ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """How a case ended: `problems` has a sentence for each expectation that was not met."""
+
+    name: str
+    decision: Decision
+    problems: tuple[str, ...]
+
+
+def trial_path(policy: Path) -> Path:
+    """Where the tests of the policy file `policy` are."""
+    return policy.with_name(f"{policy.stem}.test.yaml")
+
+
+def run_trials(policy: Policy, path: Path) -> tuple[TrialResult, ...]:
+    """Run the cases in the file `path` on `policy`.
+
+    Raises:
+        RequestError: there is no such file.
+        FileFormatError: it is malformed.
+    """
+    if not path.exists():
+        raise RequestError(
+            f"policy '{policy.name}' has no tests",
+            why=f"There is no file {path}.",
+            remedy="Write one that says which models must pass and which must not.",
+        )
+    return tuple(_run(policy, case) for case in load_yaml(TrialFile, path).cases)
+
+
+def _run(policy: Policy, case: TrialCase) -> TrialResult:
+    decision = decide(
+        policy,
+        _evidence(case, case.metrics),
+        release="policy-test",
+        release_digest=_NOBODY,
+        candidate=case.candidate,
+        at=_AT,
+        baseline=None if case.baseline is None else _evidence(case, case.baseline),
+        stage=case.stage,
+    )
+    return TrialResult(case.name, decision, tuple(_problems(case.expect, decision)))
+
+
+def _problems(expected: Expectation, decision: Decision) -> Iterator[str]:
+    if decision.verdict != expected.verdict:
+        yield f"the verdict is {decision.verdict}, not {expected.verdict}"
+    outcomes = {result.rule: result for result in decision.results}
+    for rule, outcome in expected.rules.items():
+        found = outcomes.get(rule)
+        if found is None:
+            yield f"rule '{rule}' is not among those that were judged"
+        elif found.outcome != outcome:
+            yield f"rule '{rule}' is {found.outcome}, not {outcome}: {found.reason}"
+
+
+def _evidence(case: TrialCase, metrics: Mapping[str, DescribedMetric]) -> Evidence:
+    return Evidence(
+        _NOBODY,
+        _statement(VERIFICATION_TYPE, {"verified": case.verified, "claims": case.claims}),
+        _statement(INSPECTION_TYPE, case.inspection),
+        tuple(_measurement(name, described, case) for name, described in metrics.items()),
+    )
+
+
+def _statement(kind: str, predicate: Mapping[str, Any], digest: Digest = _NOBODY) -> Statement:
+    return Statement(digest, kind, _NOBODY, "candidate", predicate, _NOBODY)
+
+
+def _measurement(name: str, described: DescribedMetric, case: TrialCase) -> MeasurementEvidence:
+    check, _, short = name.rpartition("/")
+    finished = _AT - duration(case.age)
+    metric = _metric(short, described)
+    return MeasurementEvidence(
+        statement=_statement(MEASUREMENT_TYPE, {}, sha256(name.encode())),
+        check=check,
+        version="1",
+        metrics=(metric,),
+        data=(),
+        serving={},
+        environment={},
+        samples=sha256(name.encode()),
+        sample_count=len(metric.items),
+        seed=0,
+        started=finished,
+        finished=finished,
+    )
+
+
+def _metric(name: str, described: DescribedMetric) -> Metric:
+    slices: dict[str, tuple[str, ...]] = {}
+    if described.values is not None:
+        count = described.items if described.items is not None else len(described.values)
+        values = tuple(described.values[place % len(described.values)] for place in range(count))
+    elif described.slices:
+        ((column, labels),) = described.slices.items()
+        parts = [(label, value) for label, part in labels.items() for value in _ones(part.rate, part.items)]
+        slices[column] = tuple(label for label, _ in parts)
+        values = tuple(value for _, value in parts)
+    else:
+        values = _ones(described.rate or 0.0, described.items or 0)
+    items = tuple(f"item-{place}" for place in range(len(values)))
+    kind: Literal["rate", "mean", "quantile"] = "rate" if described.values is None else "mean"
+    if described.quantile is not None:
+        kind = "quantile"
+    return Metric(
+        name,
+        kind,
+        described.unit,
+        described.better,
+        items,
+        values,
+        invalid=described.invalid,
+        slices=slices,
+        quantile=described.quantile,
+    )
+
+
+def _ones(rate: float, items: int) -> tuple[float, ...]:
+    ones = round(rate * items)
+    return (1.0,) * ones + (0.0,) * (items - ones)

@@ -1,0 +1,131 @@
+"""The linter: what it finds wrong with a policy, and what it says that the items can decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from checks import built_in_checks
+from pipeline.policy.document import built_in_names, load_policy
+from pipeline.policy.lint import lint
+from pipeline.policy.runs import full_name
+from tests.pipeline.policy.builders import ACC, limit, policy
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A metric that a check would promise."""
+
+    name: str = "acc"
+    kind: str = "rate"
+    better: str = "higher"
+    items: int = 400
+    slices: tuple[str, ...] = ()
+
+
+LOWER = Promise(better="lower")
+
+
+def remarks(folder: Path, rules: str, promise: Promise = Promise(), settings: str = "") -> dict[str, str]:
+    found = lint(policy(folder, rules, settings), {ACC: promise})
+    return {f"{problem.level} {problem.rule}": problem.sentence for problem in found}
+
+
+@pytest.mark.parametrize(
+    ("rules", "promise", "level", "words"),
+    [
+        (
+            limit("min: 0.5", metric="performance/knowlege/acc"),
+            Promise(),
+            "error",
+            "Did you mean 'performance/knowledge/acc'",
+        ),
+        (
+            limit("max: 0.02"),
+            Promise(better="lower", items=100),
+            "error",
+            "100 items cannot prove <= 0.02 even with no failure; 149 can",
+        ),
+        (
+            limit("min: 0.98"),
+            Promise(items=100),
+            "error",
+            "100 items cannot prove >= 0.98 even with no failure; 149 can",
+        ),
+        (limit("range: [0.45, 0.55]"), Promise(better="neither", items=100), "error", "100 items cannot prove between"),
+        (
+            limit("min: 0.5", more=", min_samples: 500"),
+            Promise(),
+            "error",
+            "demands 500 samples, and the check has 400",
+        ),
+        (limit("min: 0.5", more=", slices: each"), Promise(), "error", "has none"),
+        (limit("min: 0.5", more=", slices: [zone]"), Promise(slices=("topic",)), "note", "'zone'"),
+        (limit("max: 0.5"), Promise(), "warning", "better when higher, but the limit is a 'max'"),
+        (limit("min: 0.5"), LOWER, "warning", "better when lower, but the limit is a 'min'"),
+        (
+            limit("max: 2.0"),
+            Promise("ttft_p99", "quantile", "lower", 64),
+            "error",
+            "give no upper bound for that quantile at 95%; 299",
+        ),
+        (limit("versus: baseline, max_drop: 0.02"), Promise(), "warning", "in 35% of runs"),
+        (limit("versus: baseline, max_drop: 0.06"), Promise(), "note", "in 98% of runs"),
+        (limit("versus: baseline, max_drop: 0.06"), Promise(better="neither"), "error", "no better direction"),
+        (
+            limit("min: 0.5", more=", when: {min_parameters: 2.0e9, max_parameters: 1.0e9}"),
+            Promise(),
+            "error",
+            "no candidate",
+        ),
+    ],
+)
+def test_remarks_on_a_rule(tmp_path: Path, rules: str, promise: Promise, level: str, words: str) -> None:
+    found = lint(policy(tmp_path, rules), {ACC: promise})
+    assert [p for p in found if p.level == level and p.rule == "quality.floor" and words in p.sentence], found
+
+
+def test_149_items_are_enough_for_two_percent(tmp_path: Path) -> None:
+    found = remarks(tmp_path, limit("max: 0.02"), Promise(better="lower", items=149))
+    assert not [key for key in found if key.startswith("error")]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ("confidence: 0.8", "one bad model in ten"),
+        ("evidence: {max_age: 60w}", "more than a year"),
+        ("evidence: {reruns: latest}", "repeated until it passes"),
+        ("evidence: {max_invalid: 0.5}", "50% of the answers"),
+        ("waivers: {max_duration: 200d}", "three months"),
+        ("", "nobody has to agree"),
+    ],
+)
+def test_remarks_on_settings(tmp_path: Path, settings: str, words: str) -> None:
+    found = lint(policy(tmp_path, limit("min: 0.5"), settings), {ACC: Promise()})
+    assert [problem for problem in found if problem.rule is None and words in problem.sentence]
+
+
+def test_a_rule_that_another_makes_pointless(tmp_path: Path) -> None:
+    rules = limit("min: 0.5") + "\n" + limit("min: 0.4", id_="quality.weaker")
+    assert "never decides" in remarks(tmp_path, rules)["warning quality.weaker"]
+    twice = limit("min: 0.5") + "\n" + limit("min: 0.5", id_="quality.twin")
+    assert [key for key in remarks(tmp_path, twice) if key.startswith("warning quality")] == ["warning quality.twin"]
+
+
+def test_loosening_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "strict.yaml").write_text(
+        "apiVersion: airlock/v1\nkind: Policy\nname: strict\nrules:\n" + limit("min: 0.9") + "\n"
+    )
+    found = lint(policy(tmp_path, limit("min: 0.5"), "extends: [strict]"), {ACC: Promise()})
+    assert [p for p in found if p.level == "warning" and "is 0.5 (was 0.9)" in p.sentence]
+
+
+@pytest.mark.parametrize("name", built_in_names())
+def test_the_built_in_policies_can_decide_on_the_built_in_checks(name: str) -> None:
+    declared = {full_name(check.name, metric.name): metric for check in built_in_checks() for metric in check.metrics}
+    found = lint(load_policy(Path(name)), declared)
+    assert not [problem for problem in found if problem.level == "error"]
+    assert all(problem.level == "note" or problem.rule is None for problem in found)
