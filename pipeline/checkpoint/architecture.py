@@ -12,7 +12,7 @@ from pipeline.checkpoint.inspected import Finding
 from pipeline.errors import RequestError
 from pipeline.files import read_bounded
 
-_GENERATING = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS")
+_GENERATING = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS", "_TRANSFORMERS_SUPPORTED_MODELS")
 
 
 def served_architectures() -> frozenset[str] | None:

@@ -16,6 +16,7 @@ _REPUBLISH = "Get the file again from the publisher; if it stays so, do not use 
 _SAFETENSORS = "Convert the weights to safetensors on a machine without secrets, and have the result signed again."
 _CONFIGURATION = "Remove the key; a release that cannot work without it needs code that nobody here has reviewed."
 _TEMPLATE = "Replace the chat template by one that only frames what is said, and have the result signed again."
+_CLAIM = "Correct the claim in the release, or submit the checkpoint that the claim is about."
 _CORRECT = "Correct the file, and have the checkpoint signed again."
 
 CATALOGUE: Mapping[str, tuple[Severity, str]] = MappingProxyType(
@@ -94,7 +95,14 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = MappingProxyType(
         "checkpoint.template-changed": ("warn", "Read the difference, and ask the publisher for its reason."),
         # licence and claims
         "checkpoint.licence-missing": ("warn", "Ask the publisher under which licence the checkpoint may be used."),
-        "checkpoint.licence-unknown": ("warn", "Have the licence read, and claim it by its SPDX identifier."),
+        "checkpoint.card": ("warn", "Correct the front matter of README.md."),
+        "checkpoint.claim-parameters": ("block", _CLAIM),
+        "checkpoint.claim-active-parameters": ("block", _CLAIM),
+        "checkpoint.claim-context-length": ("block", _CLAIM),
+        "checkpoint.claim-licence": ("block", _CLAIM),
+        "checkpoint.claim-base-model": ("warn", _CLAIM),
+        "checkpoint.licence-conflict": ("block", "Ask the publisher which of the two licences holds."),
+        "checkpoint.licence-unknown": ("info", "Have the licence read, and claim it by its SPDX identifier."),
     }
 )
 

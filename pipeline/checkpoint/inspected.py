@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from pipeline.signature.verified import VerifiedCandidate
 
@@ -56,6 +56,7 @@ class Inspection:
     """The facts of a checkpoint directory, as far as they could be read, and the findings.
 
     `weight_bytes` are the bytes of all tensors that are loaded.  `quantisation` is the method that config.json names.
+    `provenance` is what the supplier says of publisher, base model and data: recorded, and checked by nobody.
     """
 
     architecture: str | None
@@ -71,6 +72,7 @@ class Inspection:
     attention: Attention | None = None
     quantisation: str | None = None
     template_digest: str | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def denied(self) -> tuple[Finding, ...]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.checkpoint.architecture import inspect_architecture, served_architectures
 from pipeline.checkpoint.attention import context_length, read_attention
+from pipeline.checkpoint.card import read_card
 from pipeline.checkpoint.catalogue import finding
 from pipeline.checkpoint.chat_template import find_templates, inspect_templates, template_digest
+from pipeline.checkpoint.claims import compare_claims
 from pipeline.checkpoint.configuration import Configuration, read_configuration
 from pipeline.checkpoint.formats import inspect_formats
 from pipeline.checkpoint.inspected import Checkpoint, Finding, Inspection
-from pipeline.checkpoint.licence import detect_licence
+from pipeline.checkpoint.licence import inspect_licence
 from pipeline.checkpoint.parameters import count_parameters, is_embedding, is_head
 from pipeline.checkpoint.safetensors_header import TensorEntry
 from pipeline.checkpoint.tokenizer import inspect_tokenizer, read_tokenizer
@@ -37,7 +40,8 @@ def inspect_directory(root: Path) -> Inspection:
     weights = read_weights(tree)
     tokenizer = read_tokenizer(tree)
     templates = find_templates(tree, configuration)
-    licence = detect_licence(tree)
+    card = read_card(tree)
+    licence, licence_findings = inspect_licence(tree, card)
     architecture = _text(_first(configuration.model.get("architectures")))
     findings = [
         *tree.findings,
@@ -51,8 +55,7 @@ def inspect_directory(root: Path) -> Inspection:
     findings.extend(inspect_templates(templates, configuration))
     if not templates:
         findings.append(finding("checkpoint.chat-template-missing", None, "There is no chat template."))
-    if licence is None:
-        findings.append(finding("checkpoint.licence-missing", None, "Neither the card nor a file names a licence."))
+    findings += [*card.findings, *licence_findings]
     return Inspection(
         architecture=architecture,
         model_type=_text(configuration.model.get("model_type")),
@@ -64,6 +67,7 @@ def inspect_directory(root: Path) -> Inspection:
         licence=licence,
         findings=tuple(findings),
         weight_bytes=weights.size if weights.tensors else None,
+        provenance=card.provenance,
         template_digest=template_digest(templates),
         attention=read_attention(configuration),
         quantisation=_text(_mapping(configuration.model.get("quantization_config")).get("quant_method")),
@@ -71,13 +75,15 @@ def inspect_directory(root: Path) -> Inspection:
 
 
 def inspect_candidate(verified: VerifiedCandidate) -> Checkpoint:
-    """Inspect a verified candidate's copy in the store.
+    """Inspect a verified candidate's copy in the store, and compare what it is with what the release claims.
 
     Raises:
         UnsafeCheckpointError: a finding is `deny`; `problems` lists all of these.
         StorageError: the disk failed.
     """
     inspection = inspect_directory(verified.root)
+    claimed = compare_claims(inspection, verified.candidate.claims)
+    inspection = replace(inspection, findings=(*inspection.findings, *claimed))
     denied = inspection.denied
     if denied:
         raise UnsafeCheckpointError(

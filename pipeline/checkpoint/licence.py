@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
+from pipeline.checkpoint.card import Card
+from pipeline.checkpoint.catalogue import finding
+from pipeline.checkpoint.inspected import Finding
 from pipeline.checkpoint.tree import Tree
-from pipeline.documents import parse_yaml
-from pipeline.errors import FileFormatError
 
-_CARD_LIMIT = 1024 * 1024  # bytes
 _LICENCE_LIMIT = 256 * 1024  # bytes
 
 # The identifiers that model cards use, in lower case, to SPDX; those of a publisher's own get a LicenseRef.
@@ -39,7 +38,7 @@ SPDX: Mapping[str, str] = MappingProxyType(
         "isc": "ISC",
         "artistic-2.0": "Artistic-2.0",
         "eupl-1.2": "EUPL-1.2",
-        "openmdw-1.0": "OpenMDW-1.0",
+        "openmdw-1.0": "LicenseRef-OpenMDW-1.0",
         "openmdw-1.1": "LicenseRef-OpenMDW-1.1",
         **{name: f"LicenseRef-{name}" for name in ("llama2", "llama3", "llama3.1", "llama3.2", "llama3.3", "llama4")},
         **{name: f"LicenseRef-{name}" for name in ("gemma", "deepseek", "grok2-community", "openrail", "openrail++")},
@@ -79,18 +78,39 @@ _PHRASES: tuple[tuple[str, str], ...] = (
 )
 
 
-def detect_licence(tree: Tree) -> str | None:
-    """The SPDX identifier that the card's front matter names, or else that the licence file's text is known by."""
-    named = card_metadata(tree).get("license")
+def inspect_licence(tree: Tree, card: Card) -> tuple[str | None, tuple[Finding, ...]]:
+    """The SPDX identifier of the licence, and what is doubtful about it.
+
+    The card's front matter and the licence file each name one; where only one does, that one counts.
+    """
+    named, written = licence_of_card(card), licence_of_files(tree)
+    findings: list[Finding] = []
+    if named is None and written is None:
+        findings.append(finding("checkpoint.licence-missing", None, "Neither the card nor a file names a licence."))
+    if named is not None and written is not None and named != written:
+        message = f"The card names {named}; the licence file reads as {written}."
+        findings.append(finding("checkpoint.licence-conflict", "README.md", message))
+    licence = named or written
+    if licence is not None and licence.startswith("LicenseRef-"):
+        message = f"{licence} is no licence of the SPDX list: its terms are the publisher's own."
+        findings.append(finding("checkpoint.licence-unknown", None, message))
+    return licence, tuple(findings)
+
+
+def licence_of_card(card: Card) -> str | None:
+    """The SPDX identifier of the licence that the front matter names; 'other' comes with a name of its own."""
+    named = card.metadata.get("license")
     if isinstance(named, list):
         named = named[0] if len(named) == 1 else None
-    if isinstance(named, str) and named.lower() != "other":
-        return spdx_of(named)
-    return licence_of_files(tree)
+    if isinstance(named, str) and named.strip().lower() == "other":
+        named = card.metadata.get("license_name")
+    return spdx_of(named) if isinstance(named, str) and named.strip() else None
 
 
 def spdx_of(name: str) -> str:
     """`name` as an SPDX identifier; a name that SPDX does not know becomes a LicenseRef."""
+    if name.startswith("LicenseRef-"):
+        return name
     known = SPDX.get(name.strip().lower())
     return known or "LicenseRef-" + re.sub(r"[^A-Za-z0-9.-]+", "-", name.strip())[:60].strip("-")
 
@@ -106,17 +126,3 @@ def licence_of_files(tree: Tree) -> str | None:
             if re.search(phrase, text):
                 return identifier
     return None
-
-
-def card_metadata(tree: Tree) -> Mapping[str, Any]:
-    """The front matter of README.md, where suppliers describe a model.  Empty where there is none, or a broken one."""
-    card = tree.get("README.md")
-    if card is None:
-        return {}
-    parts = re.match(rb"\A---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(\r?\n|\Z)", card.head(_CARD_LIMIT), re.DOTALL)
-    if parts is None:
-        return {}
-    try:
-        return parse_yaml(parts.group(1), card.path)
-    except FileFormatError:
-        return {}

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.assets.architectures import ARCHITECTURES, Tensor
+from tests.assets.architectures import ARCHITECTURES
+from tests.assets.layers import Tensor
 
 SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 VOCABULARY = 320  # rows of the embedding; the tokenizer uses 263 of them, as padded vocabularies do
