@@ -33,6 +33,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "promote": ("promote", "promote an approved candidate to a stage of the registry"),
     "revoke": ("revoke", "let nobody use a checkpoint any more"),
     "rollback": ("rollback", "put back what a stage held before"),
+    "revoke": ("revoke", "withdraw a promoted checkpoint from every stage, for good"),
+    "rollback": ("rollback", "put back what a stage held before"),
     "registry": ("registry", "list, resolve, pull and verify registered models"),
     "card": ("card", "write or verify a model card"),
     "audit": ("audit", "read and verify the log, replay a decision"),
