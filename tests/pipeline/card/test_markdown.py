@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -86,6 +86,7 @@ def test_a_hostile_answer_stays_text(lab: Laboratory) -> None:
     assert "⟨U+202E⟩" in text
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_escaped_text_is_only_text(text: str) -> None:
     found = set(parts(f"- {escape_markdown(text)}"))
@@ -101,12 +102,14 @@ def test_escaped_text_is_only_text(text: str) -> None:
     assert found <= allowed | {"list_item_close", "bullet_list_close"}
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="#+-=*_`|<>[]()!~:/@.1a w\n&;\\"))
 def test_escaped_markup_is_only_text_and_is_shown_whole(text: str) -> None:
     rendered = MarkdownIt("gfm-like", {"html": True, "linkify": True}).render(f"x {escape_markdown(text)}")
     assert not [tag for tag in ("<a ", "<em", "<strong", "<code", "<del", "<img", "<h1") if tag in rendered]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="`|a \n\\", max_size=12))
 def test_code_spans_cannot_be_left(text: str) -> None:
     rendered = MarkdownIt("gfm-like").render(f"| h |\n|---|\n| {code(text)} |\n")
