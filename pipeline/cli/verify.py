@@ -44,6 +44,8 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
 
 def _print_success(verified: VerifiedCandidate, output: Output) -> None:
     signer, manifest = verified.signer, verified.manifest
+    for warning in verified.warnings:
+        output.say(f"warning: {warning}")
     output.result(
         {
             "verified": True,
@@ -57,6 +59,7 @@ def _print_success(verified: VerifiedCandidate, output: Output) -> None:
             },
             "files": [{"path": file.path, "size": file.size, "digest": file.digest} for file in manifest.files],
             "problems": [],
+            "warnings": list(verified.warnings),
             "stored": str(verified.root),
         },
         f"verified: {len(manifest.files)} files ({manifest.size / 1e6:.1f} MB), signed by {signer.name}\n"

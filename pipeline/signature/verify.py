@@ -105,7 +105,10 @@ class _Submission:
 
 def _without(listing: Listing, bundle: Path) -> Listing:
     """`listing` without the bundle, which cannot have signed itself."""
-    status = bundle.stat()
+    try:
+        status = bundle.stat()
+    except OSError:  # gone since it was read: there is nothing to leave out
+        return listing
     files = tuple(file for file in listing.files if (file.device, file.inode) != (status.st_dev, status.st_ino))
     return Listing(files, listing.problems)
 

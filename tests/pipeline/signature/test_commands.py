@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from pipeline.cli.main import execute
 from pipeline.cli.output import ExitCode, Output
+from pipeline.digests import sha256
+from pipeline.keys import load_signing_key
 from pipeline.signature import manifest_of
+from tests.pipeline.signature.authority import IDENTITY, root_authority
 from tests.pipeline.signature.parts import write_files
 
 
@@ -53,6 +58,25 @@ def test_an_intact_checkpoint_is_a_yes(place: Path) -> None:
     assert document["signer"]["name"] == "team"
     assert [file["path"] for file in document["files"]] == sorted(file["path"] for file in document["files"])
     assert document["problems"] == []
+
+
+def test_an_ageing_trust_root_is_a_yes_with_a_warning(place: Path) -> None:
+    root, key = root_authority(), load_signing_key(place / "release.pem")
+    assert isinstance(key.private, EllipticCurvePrivateKey)
+    chain = place / "chain.pem"
+    chain.write_bytes(root.issue(key.private).public_bytes(Encoding.PEM))
+    assert airlock(*("sign", place / "checkpoint", "--key", place / "release.pem", "--certificate", chain))[0] == 0
+    root.write(place / "root.pem")
+    record = {"version": 1, "issued": "2020-01-01T00:00:00Z", "digest": sha256(root.pem)}
+    (place / "root.json").write_text(json.dumps(record))
+    (place / "airlock.toml").write_text(
+        '[pipeline]\nkey = "pipeline.pem"\n[signers.team]\nmethod = "certificate"\nroots = ["root.pem"]\n'
+        f'identity = "{IDENTITY}"\nroot_record = "root.json"\nwarn_root_age_days = 30\n'
+    )
+    code, document, prose = verify(place)
+    assert code == ExitCode.YES
+    assert "Import a current one" in document["warnings"][0]
+    assert "warning: The trust root of signer 'team'" in prose
 
 
 def test_a_tampered_checkpoint_is_a_denial_that_says_what(place: Path) -> None:
