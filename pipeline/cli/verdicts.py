@@ -54,12 +54,20 @@ def because(item: Judged) -> str:
     blocking = [result.rule for result in _open_rules(item)]
     match verdict:
         case "GO":
-            return f"all {len(item.decision.results)} rules are met"
+            return _met(item.decision.results)
         case "NO-GO" | "INCONCLUSIVE":
             rest = f" and {len(blocking) - 3} more" if len(blocking) > 3 else ""
             return ", ".join(blocking[:3]) + rest
         case _:
             assert_never(verdict)
+
+
+def _met(results: Sequence[RuleResult]) -> str:
+    binding = sum(result.severity == "block" for result in results)
+    warned = sum(result.severity == "warn" and result.outcome != "pass" for result in results)
+    waived = sum(result.outcome == "waived" for result in results)
+    notes = [f"{waived} waived"] * bool(waived) + [f"{warned} warnings" if warned > 1 else "1 warning"] * bool(warned)
+    return ", ".join([f"all {binding} binding rules are met", *notes])
 
 
 def _objections(item: Judged) -> list[str]:
