@@ -1,6 +1,6 @@
 """A small program between Airlock and a model server: whatever ends Airlock ends the server and all it started.
 
-    python -I -S supervisor.py PARENT_PID PIPE_FD GRACE_SECONDS DIRECTORY ISOLATION -- COMMAND...
+    python -I -S supervisor.py PARENT_PID PIPE_FD GRACE_SECONDS DIRECTORY ISOLATION READABLE... -- COMMAND...
     python -I -S supervisor.py --probe
 
 It runs COMMAND and waits.  When the pipe from its parent closes (the parent stops it, dies or is killed), or the parent
@@ -9,9 +9,12 @@ left, removes DIRECTORY and exits.  It is the reaper of orphaned descendants (PR
 by losing its own parent, whatever session or process group it moved to.  It exits with COMMAND's status, 128 + signal
 where a signal ended it.
 
-With the ISOLATION `network-namespace`, COMMAND starts without privileges in a network namespace that holds nothing but
-its own loopback, and only after that was proved (see `_prove_isolation`).  `--probe` tries just that, and exits 0 where
-this machine allows it.  Only the standard library is used, and it has one thread: forking is safe here.
+ISOLATION is `none`, or one or both of these joined by `+`; COMMAND starts only after each was proved:
+- `network-namespace`: it has no network but a loopback of its own (`_prove_network`);
+- `landlock`: it can read the system's libraries and the paths READABLE, write below DIRECTORY and to devices, and touch
+  nothing else: no key, no evidence, no other process (`_prove_files`).
+It has no privileges then.  `--probe` prints which of the two this machine allows, and on stderr why not the others.
+Only the standard library is used, and there is one thread: forking is safe here.
 """
 
 from __future__ import annotations
@@ -26,15 +29,24 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # Landlock's system calls, the same on every architecture
+_READ_RIGHTS = 0b1101  # execute, read file, read directory
+_FILE_RIGHTS = 0b1100_0000_0000_0111  # those that make sense for a file: also write, truncate, ioctl
+_RIGHTS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15}  # how many file rights a version of Landlock knows; later ones: 16
+_SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/proc", "/sys")
+_SETTINGS = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "nsswitch.conf", "passwd", "group", "hosts", "localtime")
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
+_CAPABILITY_VERSION_3 = 0x20080522
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _POLL = 0.25  # seconds between looks at the parent's life
 _LEFTOVER_GRACE = 2.0  # seconds for the server's own helpers to end after it
@@ -43,7 +55,7 @@ _CANARIES = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))  #
 
 
 class IsolationError(Exception):
-    """The network is not out of reach."""
+    """What should be out of reach is not."""
 
 
 def main(arguments: list[str]) -> int:
@@ -51,13 +63,15 @@ def main(arguments: list[str]) -> int:
     if arguments == ["--probe"]:
         return _probe()
     parent, pipe, grace = int(arguments[0]), int(arguments[1]), float(arguments[2])
-    directory, isolation, command = arguments[3], arguments[4], arguments[6:]
+    directory, isolation = arguments[3], frozenset(arguments[4].split("+"))
+    end = arguments.index("--")
+    readable, command = arguments[5:end], arguments[end + 1 :]
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the terminal's signals are the parent's to act on
     asked_to_end: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: asked_to_end.append(number))
     _libc("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    child = _start(command, pipe, directory, isolation)
+    child = _start(command, pipe, lambda: isolate(isolation, directory, readable))
     try:
         status = _watch(child, parent, pipe, asked_to_end)
         if status is None:
@@ -69,14 +83,14 @@ def main(arguments: list[str]) -> int:
     return os.waitstatus_to_exitcode(status) if not os.WIFSIGNALED(status) else 128 + os.WTERMSIG(status)
 
 
-def _libc(name: str, *arguments: int) -> None:
+def _libc(name: str, *arguments: int | bytes) -> None:
     """Call a function of the C library.  Raises OSError when it fails."""
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
-def _start(command: list[str], pipe: int, directory: str, isolation: str) -> int:
+def _start(command: list[str], pipe: int, isolate_child: Callable[[], None]) -> int:
     """Start `command` in a process group of its own; it dies with this process even if that is killed outright."""
     own = os.getpid()
     child = os.fork()
@@ -87,8 +101,7 @@ def _start(command: list[str], pipe: int, directory: str, isolation: str) -> int
         os.setpgid(0, 0)
         for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        if isolation == "network-namespace":
-            (Path(directory) / CANARY_FILE).write_text(str(leave_network()), encoding="ascii")
+        isolate_child()
         _libc("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # last: a change of privileges would clear it
         if os.getppid() == own:
             os.execvp(command[0], command)  # noqa: S606  # a list, never a shell string
@@ -98,15 +111,28 @@ def _start(command: list[str], pipe: int, directory: str, isolation: str) -> int
     os._exit(127)
 
 
-def leave_network() -> int:
-    """Move this process into a network namespace with only a loopback of its own, without privileges to leave it.
-
-    Returns how many attempts to reach the network were made to prove it.
+def isolate(isolation: frozenset[str], directory: str, readable: list[str]) -> None:
+    """Isolate this process for good, and prove it.
 
     Raises:
         OSError: the system does not allow it.
-        IsolationError: the network is still in reach.
+        IsolationError: something is still in reach.
     """
+    if isolation == {"none"}:
+        return
+    if "network-namespace" in isolation:
+        _leave_network()
+    _drop_privileges()
+    if "network-namespace" in isolation:
+        (Path(directory) / CANARY_FILE).write_text(str(_prove_network()), encoding="ascii")
+    if "landlock" in isolation:
+        os.scandir("/").close()  # the control: it is possible before
+        _confine([*_SYSTEM, *(f"/etc/{name}" for name in _SETTINGS), *readable], ["/dev", directory])
+        _prove_files()
+
+
+def _leave_network() -> None:
+    """Move into a new network namespace; as a user without privileges, through a user namespace."""
     user, group = os.geteuid(), os.getegid()
     try:
         _libc("unshare", _CLONE_NEWNET)
@@ -118,8 +144,6 @@ def leave_network() -> int:
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
     _raise_loopback()
-    _drop_privileges()
-    return _prove_isolation()
 
 
 def _raise_loopback() -> None:
@@ -130,21 +154,23 @@ def _raise_loopback() -> None:
 
 
 def _drop_privileges() -> None:
-    """What is executed next has no capability, and can get none: it cannot go back to the machine's network."""
+    """Give up every capability, here and in what is executed next, for good."""
     _libc("prctl", _PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     for capability in range(64):
         try:
             _libc("prctl", _PR_CAPBSET_DROP, capability, 0, 0, 0)
         except OSError as error:
-            if error.errno == errno.EINVAL:  # beyond the last capability that this kernel knows
-                return
+            if error.errno == errno.EINVAL or (error.errno == errno.EPERM and os.geteuid() != 0):
+                break  # beyond the last capability that this kernel knows; or there is none to drop
             raise
+    _libc("capset", struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), bytes(24))
 
 
-def _prove_isolation() -> int:
+def _prove_network() -> int:
     """Look for any way out, and try one that must fail: the kernel must refuse it, and must count that it did.
 
-    The count is what later proves that a server never tried (`pipeline.serving.isolation`).
+    The count is what later proves that a server never tried (`pipeline.serving.isolation`).  Returns how many attempts
+    were made.
     """
     found = interfaces("self")
     if found != ["lo"]:
@@ -195,11 +221,71 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text(encoding="ascii").splitlines()
 
 
-def _probe() -> int:
+def _confine(read: list[str], write: list[str]) -> None:
+    """Allow this process and all it starts these paths alone (Landlock, linux/landlock.h), and no signal outwards.
+
+    A confined process cannot trace or look into one outside either.
+    """
+    abi = _system_call(_CREATE_RULESET, None, 0, 1)
+    rights = (1 << _RIGHTS_OF_ABI.get(abi, 16)) - 1
+    scopes = 0b11 if abi >= 6 else 0  # abstract unix sockets, signals
+    attributes = struct.pack("=QQQ", rights, 0, scopes)[: 24 if abi >= 6 else 16 if abi >= 4 else 8]
+    ruleset = _system_call(_CREATE_RULESET, attributes, len(attributes), 0)
+    for path in (*read, *write):
+        if Path(path).exists():
+            allowed = rights if path in write else rights & _READ_RIGHTS
+            _allow(ruleset, path, allowed if Path(path).is_dir() else allowed & _FILE_RIGHTS)
+    _system_call(_RESTRICT_SELF, ruleset, 0)
+    os.close(ruleset)
+
+
+def _allow(ruleset: int, path: str, rights: int) -> None:
+    place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        leave_network()
+        _system_call(_ADD_RULE, ruleset, 1, struct.pack("=Qi", rights, place), 0)
+    finally:
+        os.close(place)
+
+
+def _system_call(number: int, *arguments: int | bytes | None) -> int:
+    result = int(ctypes.CDLL(None, use_errno=True).syscall(number, *arguments))
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"Landlock: {os.strerror(error)}")
+    return result
+
+
+def _prove_files() -> None:
+    """Try to list the root directory and to look into the process outside: both must be refused."""
+    for attempt in (lambda: os.scandir("/").close(), lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes()):
+        try:
+            attempt()
+        except PermissionError:
+            continue
+        raise IsolationError("files outside those allowed are in reach")
+
+
+def _probe() -> int:
+    """Try each isolation in a process of its own; print those that work."""
+    for isolation in ("network-namespace", "landlock"):
+        directory = tempfile.mkdtemp(prefix="airlock-probe-")
+        try:
+            child = os.fork()
+            if child == 0:
+                os._exit(_try(isolation, directory))
+            if os.waitpid(child, 0)[1] == 0:
+                sys.stdout.write(isolation + "\n")
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+    return 0
+
+
+def _try(isolation: str, directory: str) -> int:
+    try:
+        isolate(frozenset({isolation}), directory, [])
     except (OSError, IsolationError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{isolation}: {error}\n")
+        sys.stderr.flush()
         return 1
     return 0
 
