@@ -3,6 +3,7 @@
     interface.py   the abstract Registry and its values; no backend
     model.py       Manifest <-> CNCF ModelPack artifact; attachments as OCI referrers
     layout.py      the default backend: an OCI image layout on a local disk
+    distribution.py, transport.py   a registry server, by the OCI distribution specification
     stages.py      SQLite beside it: who may change a stage next (compare-and-swap)
     records.py     signed statements that move a stage: promotion, rollback; and revocation
     history.py     the audit log, read as the state of every stage: the authority

@@ -63,14 +63,14 @@ class LayoutRegistry(Registry):
 
     def put_file(self, path: Path, entry: FileEntry) -> None:
         stored = self._stored(entry.digest, entry.size)
-        with _opened(path) as source:
+        with open_source(path) as source:
             if stored:
-                _require(_hash(source), entry, path)
+                require_same(_hash(source), entry, path)
                 return
             with self._writing(entry.digest) as file:
                 with storage_errors(f"cannot write to {self.location}"):
                     found = _clone(source, file) or _copy(source, file)
-                _require(found, entry, path)
+                require_same(found, entry, path)
 
     def put_manifest(self, data: bytes, media_type: str) -> Digest:
         del media_type  # a layout keeps it in the index
@@ -122,7 +122,7 @@ class LayoutRegistry(Registry):
     def fetch(self, entry: FileEntry, destination: Path) -> None:
         path = self.path(entry.digest)
         try:
-            source = _opened(path)
+            source = open_source(path)
         except PromotionError as error:
             raise RegistryContentError(
                 f"{entry.digest} is not in the registry", why=error.why, remedy=_RESTORE
@@ -140,7 +140,7 @@ class LayoutRegistry(Registry):
     def check(self, digest: Digest, size: int) -> str | None:
         path = self.path(digest)
         try:
-            with _opened(path) as file:
+            with open_source(path) as file:
                 if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o222:
                     return "it can be written to"
                 return None if _hash(file) == (size, digest) else "it was edited"
@@ -195,7 +195,7 @@ class LayoutRegistry(Registry):
         path = self.path(digest)
         if not os.path.lexists(path):
             return False
-        with _opened(path) as file, storage_errors(f"cannot read {path}"):
+        with open_source(path) as file, storage_errors(f"cannot read {path}"):
             if _hash(file) != (size, digest):
                 raise _edited(digest, path)
         return True
@@ -279,7 +279,7 @@ def _foreign(root: Path) -> Iterator[Path]:
     return (path for path in root.iterdir() if path.name not in ours)
 
 
-def _opened(path: Path) -> BinaryIO:
+def open_source(path: Path) -> BinaryIO:
     """The regular file `path`, opened for reading.  Raises PromotionError when it is anything else."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -325,7 +325,8 @@ def _copy(source: BinaryIO, target: BinaryIO) -> tuple[int, Digest]:
     return size, Digest(f"sha256:{hasher.hexdigest()}")
 
 
-def _require(found: tuple[int, Digest], entry: FileEntry, path: Path) -> None:
+def require_same(found: tuple[int, Digest], entry: FileEntry, path: Path) -> None:
+    """Refuse a file with a size in bytes and digest (`found`) other than verified.  Raises PromotionError."""
     if found != (entry.size, entry.digest):
         raise PromotionError(
             f"{entry.path} is not the file that was verified",

@@ -81,7 +81,7 @@ def decision(
     )
 
 
-FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 8192, "README.md": b"a model", "LICENSE": b"x"}
+FILES = {"config.json": b"{}", "model.safetensors": bytes(range(256)) * 1024, "README.md": b"a model", "LICENSE": b"x"}
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def _promote_with_little_room(ready: Case, limit: int, answer: Path) -> None:
         answer.write_text(error.what)
 
 
-@pytest.mark.parametrize("limit", [1, 100, 500, 1500, 4000, 9000, 100_000, 2_000_000])
+@pytest.mark.parametrize("limit", [1, 500, 1500, 9000, 100_000])
 def test_a_full_disk_at_any_point_leaves_nothing_half_written(tmp_path: Path, limit: int) -> None:
     ready = case(tmp_path)
     answer = tmp_path / "answer"
