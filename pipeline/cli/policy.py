@@ -13,7 +13,6 @@ from pipeline.cli.output import ExitCode, Output
 if TYPE_CHECKING:
     from pipeline.policy.lint import Declared
 
-HELP = "check, test or show a policy"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -43,6 +43,7 @@ from pipeline.evidence.statement import (
 from pipeline.files import read_bounded, storage_errors, write_atomic
 from pipeline.keys import SigningKey, VerifyingKey
 from pipeline.measurement import Measurement, Sample
+from pipeline.policy.attested import SVR_TYPE, VSA_TYPE, svr_predicate, vsa_predicate
 from pipeline.policy.decision import DECISION_TYPE, Decision, decision_from_json, decision_to_json
 
 __all__ = ["EvidenceStore", "cache_key"]
@@ -203,6 +204,16 @@ class EvidenceStore:
         """Sign and store the gate's decision; returns the digest of its envelope.  Raises as `record`."""
         document = json.loads(decision_to_json(decision))
         return self.record(DECISION_TYPE, decision.subject, decision.candidate, document, key).digest
+
+    def record_summaries(self, digest: Digest, key: SigningKey) -> tuple[Digest, Digest]:
+        """Sign and store the recorded decision `digest` as SLSA Verification Summary and Simple Verification Result.
+
+        Returns the digests of both envelopes.  Raises as `record` and `decision`.
+        """
+        decision = self.decision(digest)
+        subject, name = decision.subject, decision.candidate
+        summary = self.record(VSA_TYPE, subject, name, vsa_predicate(decision, digest), key)
+        return summary.digest, self.record(SVR_TYPE, subject, name, svr_predicate(decision), key).digest
 
     def decision(self, digest: Digest) -> Decision:
         """The decision whose envelope has this digest.

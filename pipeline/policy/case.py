@@ -12,6 +12,7 @@ from pipeline.measurement import Metric
 from pipeline.policy.decision import Interval, Outcome, RuleResult
 from pipeline.policy.language import AnyRule, PolicyFile
 from pipeline.policy.runs import Measured
+from pipeline.policy.sequential import anytime_quantile, anytime_rate, anytime_real_mean
 from pipeline.policy.statistics import Bounds, Clusters, Values, bounded_mean, bounded_quantile, bounded_rate, encode
 
 _WORST_FIRST: tuple[Outcome, ...] = ("fail", "missing", "stale", "inconclusive", "waived", "pass")
@@ -33,7 +34,9 @@ class Case:
         """The bounds of a metric or one slice of it, at the policy's confidence."""
         key = (id(part.metric), part.column, part.label)
         if key not in self.bounds:
-            self.bounds[key] = part_bounds(part, self.policy.confidence)
+            self.bounds[key] = part_bounds(
+                part, self.policy.confidence, sequential=self.policy.stopping == "sequential"
+            )
         return self.bounds[key]
 
 
@@ -125,11 +128,18 @@ def written(rule: AnyRule, judgement: Judgement, metric: str | None) -> RuleResu
     )
 
 
-def part_bounds(part: Part, confidence: float) -> Bounds:
-    """The one-sided bounds, each at `confidence`, of a metric or of a slice of it; it must have items."""
-    metric = part.metric
+def part_bounds(part: Part, confidence: float, *, sequential: bool = False) -> Bounds:
+    """The one-sided bounds, each at `confidence`, of a metric or of a slice of it; it must have items.
+
+    `sequential` takes bounds that hold although measuring may have stopped as soon as they were good enough.
+    """
+    metric, quantile = part.metric, part.metric.quantile or 0.0
     if metric.kind == "rate":
-        return bounded_rate(part.values, confidence, part.clusters)
+        return (anytime_rate if sequential else bounded_rate)(part.values, confidence, part.clusters)
     if metric.kind == "mean":
+        if sequential:
+            return anytime_real_mean(part.values, confidence)
         return bounded_mean(part.values, confidence, part.clusters)
-    return bounded_quantile(part.values, metric.quantile or 0.0, confidence, part.clusters)
+    if sequential:
+        return anytime_quantile(part.values, quantile, confidence)
+    return bounded_quantile(part.values, quantile, confidence, part.clusters)

@@ -14,6 +14,7 @@ from pipeline.policy.limits import improvement, unmeasured, unusable
 from pipeline.policy.paired import bounded_drop
 from pipeline.policy.power import more_for_mean
 from pipeline.policy.runs import Run, max_age
+from pipeline.policy.sequential import anytime_drop
 from pipeline.policy.statistics import Bounds, Values, encode
 from pipeline.policy.words import items, show
 
@@ -137,7 +138,9 @@ def _compare(rule: RegressionRule, case: Case, run: Run, pairs: Pairs, words: st
 
 def _part(rule: RegressionRule, case: Case, run: Run, pairs: Pairs, demand: _Demand) -> Judgement:
     drops, margin, words = demand.drops, demand.margin, demand.words
-    bounds = bounded_drop(drops, case.policy.confidence, None if pairs.clusters is None else encode(pairs.clusters))
+    clusters = None if pairs.clusters is None else encode(pairs.clusters)
+    bounded = anytime_drop if case.policy.stopping == "sequential" else bounded_drop
+    bounds = bounded(drops, case.policy.confidence, clusters)
     unit, n = run.metric.unit, len(drops)
     interval = Interval(
         bounds.estimate, bounds.low, bounds.high, case.policy.confidence, n, run.metric.invalid, bounds.method
