@@ -44,6 +44,14 @@ candidates:
     claims: {licence: Apache-2.0}
 """
 
+_POLICY = """
+apiVersion: airlock/v1
+kind: Policy
+name: attached
+extends: [demo]
+evidence: {endpoint: true}
+"""
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -76,10 +84,12 @@ class Organisation:
         code = execute([*map(str, arguments), *site], Output(json, stdout, stderr))
         return Ran(code, stdout.getvalue(), stderr.getvalue())
 
-    def release(self, endpoint: str, policy: str = "demo") -> Ran:
-        """Run the release against a server that is up."""
+    def release(self, endpoint: str, policy: str | None = None) -> Ran:
+        """Run the release against a server that is up, by a policy that lets such measurements count."""
         file = self.root / "release.yaml"
-        return self.airlock("run", file, "--policy", policy, "--run", self.run, "--endpoint", endpoint)
+        return self.airlock(
+            "run", file, "--policy", policy or self.root / "attached.yaml", "--run", self.run, "--endpoint", endpoint
+        )
 
     def approve(self, person: str, role: str) -> Ran:
         """Have somebody sign the decision on the candidate."""
@@ -98,6 +108,7 @@ def found_organisation(root: Path) -> Organisation:
         write_key_pair(generate_key(), organisation.key(owner))
     (root / "airlock.toml").write_text(_SITE)
     (root / "release.yaml").write_text(_RELEASE)
+    (root / "attached.yaml").write_text(_POLICY)
     make_tiny_checkpoint(root / "checkpoint")
     sign_checkpoint(root / "checkpoint", load_signing_key(organisation.key("publisher")), root / "checkpoint.sig")
     return organisation

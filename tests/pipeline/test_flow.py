@@ -71,9 +71,12 @@ def test_a_second_run_measures_nothing_and_keeps_the_decision(site: Organisation
     assert RunDirectory(site.run).candidate("good") == before
 
 
-def test_evidence_says_that_the_server_was_not_ours(site: Organisation) -> None:
+def test_a_server_that_was_not_ours_is_marked_and_counts_only_where_the_policy_says_so(site: Organisation) -> None:
     card = json.loads((site.run / "good" / "card.json").read_text())
     assert '"managed":false' in json.dumps(card["conditions"], separators=(",", ":"))
+    denied = site.airlock("gate", site.run, "--policy", "demo")
+    assert denied.code == ExitCode.DENIED
+    assert "a server that the pipeline did not start" in denied.stdout
 
 
 def test_promotion_without_approvals_names_who_is_missing(site: Organisation) -> None:
@@ -130,7 +133,7 @@ def test_a_stricter_policy_voids_the_approvals(site: Organisation) -> None:
     site.approve("ben", "security")
     policy = site.root / "stricter.yaml"
     policy.write_text(
-        "apiVersion: airlock/v1\nkind: Policy\nname: stricter\nextends: [demo]\nrules:\n"
+        "apiVersion: airlock/v1\nkind: Policy\nname: stricter\nextends: [attached]\nrules:\n"
         "  - {id: extra, title: Extra, metric: performance/knowledge/acc, min: 0.5, reason: Extra.}\n"
     )
     assert site.airlock("gate", site.run, "--policy", policy).code == ExitCode.YES
@@ -153,7 +156,7 @@ def test_the_stored_copy_edited_after_verification_is_not_promoted(site: Organis
 def test_a_limit_that_is_not_met_denies_with_numbers_and_a_way_on(site: Organisation) -> None:
     policy = site.root / "impossible.yaml"
     policy.write_text(
-        "apiVersion: airlock/v1\nkind: Policy\nname: impossible\nrules:\n"
+        "apiVersion: airlock/v1\nkind: Policy\nname: impossible\nevidence: {endpoint: true}\nrules:\n"
         "  - {id: bias.none, title: No bias, metric: bias/counterfactual_pairs/stereotype_preference_rate,"
         " max: 0.01, reason: For the test.}\n"
     )
@@ -169,7 +172,7 @@ def test_a_limit_that_is_not_met_denies_with_numbers_and_a_way_on(site: Organisa
 def test_a_metric_that_nobody_measured_denies(site: Organisation) -> None:
     policy = site.root / "unknown.yaml"
     policy.write_text(
-        "apiVersion: airlock/v1\nkind: Policy\nname: unknown\nrules:\n"
+        "apiVersion: airlock/v1\nkind: Policy\nname: unknown\nevidence: {endpoint: true}\nrules:\n"
         "  - {id: unmeasured, title: Unmeasured, metric: safety/nothing/rate, max: 0.5, reason: For the test.}\n"
     )
     denied = site.airlock("gate", site.run, "--policy", policy, json=True)
