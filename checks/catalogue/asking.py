@@ -202,10 +202,14 @@ def _benchmark_rows(path: Path, described: SetFile, definition: Definition) -> l
     for part, raw in parts.items():
         converted = convert(raw, definition, path)
         rows.extend(
-            {**row, "id": f"{part or definition.split}-{number:05d}", "topic": part}
-            for number, row in enumerate(converted)
+            {**row, "id": _identity(definition, part, number), "topic": part} for number, row in enumerate(converted)
         )
     return rows
+
+
+def _identity(definition: Definition, part: str, number: int) -> str:
+    """An item's id; translations of one question share what comes before the '#'."""
+    return f"{number:05d}#{part}" if definition.aligned else f"{part or definition.split}-{number:05d}"
 
 
 def _shots(path: Path, described: SetFile, definition: Definition, parts: set[str]) -> dict[str, tuple[Row, ...]]:
@@ -262,7 +266,7 @@ def _id(row: Row) -> str:
 
 def _number(row: Row) -> str:
     """What the translations of one question have in common."""
-    return str(row["id"]).rsplit("-", 1)[-1]
+    return str(row["id"]).partition("#")[0]
 
 
 def _lacks(path: Path, why: str) -> NoReturn:

@@ -13,6 +13,7 @@ from pyarrow import parquet
 from checks.catalogue.site_checks import site_checks
 from checks.contract import Check
 from pipeline.errors import RequestError
+from pipeline.evidence.records import reconcile
 from pipeline.measurement import Measurement, Metric
 from tests.checks.catalogue.conftest import SHARED, WriteSet
 from tests.checks.performance.planted import PlantedModel
@@ -25,6 +26,7 @@ def _check(root: Path) -> Check:
 
 def _measure(check: Check, model: PlantedModel) -> tuple[Measurement, dict[str, Metric]]:
     measurement = check.measure(model, 3, lambda _: None)
+    reconcile(measurement)
     return measurement, {metric.name: metric for metric in measurement.metrics}
 
 

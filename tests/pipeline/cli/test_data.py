@@ -1,0 +1,76 @@
+"""`airlock data`: what is there, and a refusal when it is not the pinned data."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.cli import main
+from pipeline.cli.output import ExitCode, Output
+from pipeline.keys import generate_key, write_key_pair
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """A site with one data root that holds one set of its own."""
+    write_key_pair(generate_key(), tmp_path / "pipeline.pem")
+    data = b'{"question": "Who?", "answer": "Ana"}\n'
+    root = tmp_path / "benchmarks"
+    root.mkdir()
+    (root / "staff.jsonl").write_bytes(data)
+    described = {
+        "apiVersion": "airlock/v1",
+        "kind": "DataSet",
+        "name": "staff",
+        "version": "1",
+        "licence": "Apache-2.0",
+        "source": "written for a test",
+        "task": {"kind": "answer"},
+        "files": [{"path": "staff.jsonl", "sha256": hashlib.sha256(data).hexdigest()}],
+    }
+    (root / "staff.dataset.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")
+    path = tmp_path / "airlock.toml"
+    path.write_text('[data]\nroots = ["benchmarks"]\n[pipeline]\nkey = "pipeline.pem"\n', encoding="utf-8")
+    return path
+
+
+def _run(*arguments: str | Path) -> tuple[ExitCode, Any]:
+    stdout = io.StringIO()
+    code = main.execute([str(argument) for argument in arguments], Output(True, stdout, io.StringIO()))
+    return code, json.loads(stdout.getvalue())
+
+
+def test_list_names_every_set_with_its_state(site: Path) -> None:
+    code, document = _run("data", "list", "--site", site, "--json")
+    states = {one["name"]: one["status"] for one in document["sets"]}
+    assert code == ExitCode.YES
+    assert states["performance/knowledge"] == "ready"
+    assert states["staff"] == "ready"
+    assert states["mmlu"] == "missing"
+
+
+def test_verify_passes_what_is_there(site: Path) -> None:
+    code, document = _run("data", "verify", "--site", site, "--json")
+    assert code == ExitCode.YES
+    assert document["verified"]
+    assert "mmlu" not in {one["name"] for one in document["sets"]}
+
+
+def test_edited_data_is_denied(site: Path) -> None:
+    (site.parent / "benchmarks" / "staff.jsonl").write_bytes(b'{"question": "Who?", "answer": "Eve"}\n')
+    code, document = _run("data", "verify", "staff", "--site", site, "--json")
+    assert code == ExitCode.DENIED
+    assert "not the data that was pinned" in document["sets"][0]["problem"]
+
+
+def test_named_set_that_is_missing_is_denied_and_an_unknown_one_is_a_bad_request(site: Path) -> None:
+    assert _run("data", "verify", "mmlu", "--site", site, "--json")[0] == ExitCode.DENIED
+    code, document = _run("data", "verify", "mmlux", "--site", site, "--json")
+    assert code == ExitCode.BAD_REQUEST
+    assert "no data set 'mmlux'" in document["error"]["what"]
