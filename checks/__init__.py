@@ -5,6 +5,9 @@ A check measures and never judges: no threshold lives below this package.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from checks.contract import Check
 
 
@@ -22,3 +25,16 @@ def built_in_checks() -> tuple[Check, ...]:
     from checks.stability import CHECKS as STABILITY
 
     return (*PERFORMANCE, *SAFETY, *BIAS, *STABILITY)
+
+
+def known_checks(roots: Sequence[Path]) -> tuple[Check, ...]:
+    """The built-in checks, and one for each data set of the site's that is there and is the pinned one.
+
+    Raises:
+        EvidenceError: the built-in data is not what it was released with.
+        RequestError: a data root is no folder.
+        FileFormatError: a set file, or a pinned file that it describes, is malformed.
+    """
+    from checks.catalogue.site_checks import site_checks
+
+    return (*built_in_checks(), *site_checks(roots))

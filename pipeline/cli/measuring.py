@@ -13,11 +13,10 @@ if TYPE_CHECKING:
 
 
 def open_laboratory(workplace: Workplace, arguments: argparse.Namespace, output: Output) -> Laboratory:
-    """The laboratory that `--endpoint` and `--seed` describe, with every built-in check, reporting on stderr."""
-    from checks import built_in_checks
+    """The laboratory that `--endpoint` and `--seed` describe, with every check that is known, reporting on stderr."""
+    from checks import known_checks
     from pipeline.evaluation import Laboratory
     from pipeline.progress import Progress
 
-    return Laboratory(
-        workplace, built_in_checks(), Progress(output.stderr), endpoint=arguments.endpoint, seed=arguments.seed
-    )
+    checks = known_checks(workplace.site.data.roots)
+    return Laboratory(workplace, checks, Progress(output.stderr), endpoint=arguments.endpoint, seed=arguments.seed)
