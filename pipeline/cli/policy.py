@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from pipeline.policy.lint import Declared
 
 
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")

@@ -1,8 +1,8 @@
 """A decision in the forms that other tools read: SLSA's Verification Summary v1 and in-toto's Simple Verification
 Result v0.2.
 
-Both are predicates about the checkpoint's digest, to be signed and stored like every statement.  They name each input by
-its digest and say nothing that the decision does not.
+Both are predicates about the checkpoint's digest, to be signed and stored like every statement.  They name each input
+by its digest and say nothing that the decision does not.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def vsa_predicate(decision: Decision, digest: Digest) -> dict[str, Any]:
         "timeVerified": _time(decision),
         "resourceUri": f"urn:airlock:checkpoint:{decision.subject}",
         "policy": _policy(decision),
-        "inputAttestations": [{"uri": f"urn:airlock:evidence:{one}", "digest": {"sha256": hex_of(one)}} for one in inputs],
+        "inputAttestations": [
+            {"uri": f"urn:airlock:evidence:{one}", "digest": {"sha256": hex_of(one)}} for one in inputs
+        ],
         "verificationResult": "PASSED" if passed else "FAILED",
         "verifiedLevels": [_property(decision.policy)] if passed else ["FAILED"],
     }

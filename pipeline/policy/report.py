@@ -42,7 +42,8 @@ def junit_xml(decisions: Sequence[Decision]) -> bytes:
             Xml.SubElement(properties, "property", name=name, value=_printable(value))
         for result in decision.results:
             _case(suite, result)
-    return Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    document: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document
 
 
 def _case(suite: Xml.Element, result: RuleResult) -> None:
@@ -62,7 +63,13 @@ def markdown(decisions: Sequence[Decision]) -> str:
         verdict = f"{_SIGNS[decision.verdict]} **{decision.verdict}**{' with waivers' if decision.waived else ''}"
         lines.append(f"| {_text(decision.candidate)} | {verdict} | {_text(decision.policy)} |")
     for decision in decisions:
-        lines += ["", f"### {_text(decision.candidate)}", "", "| Rule | Outcome | Demanded | Why |", "| --- | --- | --- | --- |"]
+        lines += [
+            "",
+            f"### {_text(decision.candidate)}",
+            "",
+            "| Rule | Outcome | Demanded | Why |",
+            "| --- | --- | --- | --- |",
+        ]
         lines += [_row(result) for result in decision.results]
         lines += ["", f"Checkpoint `{decision.subject}`, policy `{decision.policy_digest}`."]
     return "\n".join(lines) + "\n"

@@ -41,7 +41,7 @@ def looks(n: int) -> list[int]:
 @pytest.mark.parametrize("above", [False, True])
 def test_false_passes_under_optional_stopping(truth: float, above: bool) -> None:
     """The truth lies on the limit, and measuring stops at the first look that would settle the rule."""
-    n = 1000
+    n = 500
     counts = np.cumsum(np.random.default_rng(5).random((REPETITIONS, n)) < truth, axis=1)
     stopped = sum(any(_wins(int(row[at - 1]), at, truth, above) for at in looks(n)) for row in counts)
     assert stopped / REPETITIONS <= ALLOWED
@@ -90,9 +90,21 @@ def test_real_means_and_drops_are_covered(n: int) -> None:
     missed = [0, 0, 0]
     for _ in range(REPETITIONS):
         missed[0] += anytime_real_mean(random.normal(1.0, 2.0, n), CONFIDENCE).high < 1.0
-        missed[1] += anytime_drop(random.choice([-1.0, 0.0, 1.0], n, p=[0.1, 0.75, 0.15]), CONFIDENCE).high < 0.05
-        missed[2] += anytime_mean(random.beta(0.5, 2.0, n), CONFIDENCE).high < 0.2
+        drops = random.choice([-1.0, 0.0, 1.0], n, p=[0.1, 0.75, 0.15])
+        missed[1] += (
+            capital((drops + 1) / 2, 0.525, above=False) >= WON
+        )  # the bound is then below the true drop of 0.05
+        missed[2] += capital(random.beta(0.5, 2.0, n), 0.2, above=False) >= WON
     assert max(missed) / REPETITIONS <= 0.05
+
+
+def test_a_bound_is_where_the_gambler_has_won_enough() -> None:
+    values = np.random.default_rng(3).beta(0.5, 2.0, 100)
+    bounds = anytime_mean(values, CONFIDENCE)
+    assert capital(values, bounds.high + 1e-6, above=False) >= WON > capital(values, bounds.high - 1e-6, above=False)
+    assert capital(values, bounds.low - 1e-6, above=True) >= WON > capital(values, bounds.low + 1e-6, above=True)
+    drops = anytime_drop(2 * values - 1, CONFIDENCE)
+    assert drops.high == pytest.approx(2 * bounds.high - 1)
 
 
 def test_one_value_bounds_no_real_mean() -> None:
