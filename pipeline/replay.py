@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from pipeline.approvals.people import People
 from pipeline.approvals.waivers import read_waivers
-from pipeline.approvals.waiving import apply_waivers
 from pipeline.digests import Digest, Json
 from pipeline.errors import EvidenceError
 from pipeline.evidence.statement import Evidence
@@ -52,6 +51,9 @@ def replay(decision_digest: Digest, store: EvidenceStore, people: People | None 
     stored = store.decision(decision_digest)
     evidence, baseline = split_evidence(stored, store)
     policy = parse_policy(store.blob(stored.policy_digest))
+    envelopes = [store.blob(digest) for digest in stored.waivers]
+    known = people if people is not None else People(())
+    waivers = read_waivers(envelopes, known, policy.file, subject=stored.subject, at=stored.decided).waivers
     recomputed = decide(
         policy,
         evidence,
@@ -61,12 +63,8 @@ def replay(decision_digest: Digest, store: EvidenceStore, people: People | None 
         at=stored.decided,
         baseline=baseline,
         stage=stored.stage,
+        waivers=waivers,
     )
-    if stored.waivers:
-        envelopes = [store.blob(digest) for digest in stored.waivers]
-        known = people if people is not None else People(())
-        tally = read_waivers(envelopes, known, policy.file, subject=stored.subject, at=stored.decided)
-        recomputed = apply_waivers(recomputed, policy.file, tally.waivers)
     before: Json = json.loads(decision_to_json(stored))
     after: Json = json.loads(decision_to_json(recomputed))
     return Replay(decision_digest, stored, recomputed, tuple(_differences("decision", before, after)))

@@ -5,7 +5,6 @@ voice.py      one signed statement: approve, reject or withdraw
 quorum.py     decision + statements -> ApprovedDecision, or who is missing
 emergency.py  break-glass: a decision promoted against the gate by two people in two roles, for hours
 waivers.py    one signed waiver of one rule for one checkpoint
-waiving.py    decision + waivers -> decision
 """
 
 from pipeline.approvals.emergency import check_break_glass

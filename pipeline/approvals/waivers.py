@@ -17,42 +17,35 @@ from pipeline.attestations import Attestation, attest, read_attestation
 from pipeline.digests import Digest
 from pipeline.errors import ApprovalError, EvidenceError
 from pipeline.keys import SigningKey
+from pipeline.policy.decision import Waiver
 from pipeline.policy.language import PolicyFile, duration
 from pipeline.policy.waivable import waivable
 
 WAIVER_TYPE = "urn:airlock:waiver:v1"
+EXPIRING = timedelta(days=7)  # a waiver that ends within this time is reported
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 _TEXT_LIMIT = 10_000  # characters
 
 
 @dataclass(frozen=True)
-class Waiver:
-    """One waiver as read back, found good but for its time: `expires` may be past.
+class WaiverTally:
+    """The waivers that may count, ready for the gate; for each other why it may not; and which of them end soon."""
 
-    `control` is what is done instead of the rule, `ticket` where it is tracked, `digest` that of its envelope.
-    """
+    waivers: tuple[Waiver, ...]
+    void: tuple[str, ...]
+    expiring: tuple[str, ...]
 
-    rule: str
-    subject: Digest
+
+@dataclass(frozen=True)
+class _Grant:
+    """A signed waiver as read, before it is judged."""
+
+    waiver: Waiver
     policy: str
-    reason: str
-    control: str
-    ticket: str
     requester: str
     requester_role: str
     granter: str
     granter_role: str
-    granted: datetime
-    expires: datetime
-    digest: Digest
-
-
-@dataclass(frozen=True)
-class WaiverTally:
-    """The waivers that may count, and for each other why it may not."""
-
-    waivers: tuple[Waiver, ...]
-    void: tuple[str, ...]
 
 
 def make_waiver(
@@ -132,7 +125,13 @@ def read_waivers(
             good.append(_read(envelope, people, policy, subject, at, excluded))
         except (ApprovalError, EvidenceError) as error:
             void.append(f"Waiver {number}: {error.why}")
-    return WaiverTally(tuple(sorted(good, key=lambda waiver: (waiver.rule, waiver.digest))), tuple(void))
+    good.sort(key=lambda waiver: (waiver.rule, waiver.digest))
+    expiring = tuple(
+        f"The waiver of '{waiver.rule}' ({waiver.ticket}) ends on {waiver.until:%Y-%m-%d}."
+        for waiver in good
+        if at < waiver.until <= at + EXPIRING
+    )
+    return WaiverTally(tuple(good), tuple(void), expiring)
 
 
 def _read(  # noqa: PLR0917  # the whole of what one waiver is judged by
@@ -143,18 +142,18 @@ def _read(  # noqa: PLR0917  # the whole of what one waiver is judged by
     if len(granters) != 1:
         raise _void("it is signed by several people; one grants it, and answers for it")
     (granter,) = granters.values()
-    waiver = _parse(attestation, granter.name)
+    grant = _parse(attestation, granter.name)
     problem = (
-        _other_subject(waiver, policy, subject)
-        or _not_entitled(waiver, granter, people, policy, excluded)
-        or _not_allowed(waiver, policy, at)
+        _other_subject(grant, policy, subject)
+        or _not_entitled(grant, granter, people, policy, excluded)
+        or _not_allowed(grant.waiver, policy, at)
     )
     if problem is not None:
-        raise _void(f"of '{waiver.rule}' by '{granter.name}': {problem}")
-    return waiver
+        raise _void(f"of '{grant.waiver.rule}' by '{granter.name}': {problem}")
+    return grant.waiver
 
 
-def _parse(attestation: Attestation, granter: str) -> Waiver:
+def _parse(attestation: Attestation, granter: str) -> _Grant:
     predicate = attestation.predicate
     try:
         texts = [predicate[key] for key in ("rule", "policy", "reason", "control", "ticket", "requester")]
@@ -167,45 +166,42 @@ def _parse(attestation: Attestation, granter: str) -> Waiver:
     except (KeyError, TypeError, ValueError) as error:
         raise _void(f"it is signed, but incomplete ({error!r:.200})") from error
     rule, policy, reason, control, ticket, requester = texts
-    return Waiver(
-        rule=rule,
-        subject=attestation.subject,
-        policy=policy,
-        reason=reason,
-        control=control,
-        ticket=ticket,
-        requester=requester,
-        requester_role=roles[0],
-        granter=granter,
-        granter_role=roles[1],
-        granted=granted,
-        expires=expires,
+    waiver = Waiver(
         digest=attestation.digest,
+        subject=attestation.subject,
+        rule=rule,
+        reason=reason,
+        compensating_control=control,
+        ticket=ticket,
+        granted_by=f"{granter} ({roles[1]}), as {requester} ({roles[0]}) asked,",
+        granted=granted,
+        until=expires,
     )
+    return _Grant(waiver, policy, requester, roles[0], granter, roles[1])
 
 
-def _other_subject(waiver: Waiver, policy: PolicyFile, subject: Digest) -> str | None:
-    if waiver.subject != subject:
-        return f"it is for another checkpoint, {waiver.subject}"
-    if waiver.policy != policy.name:
-        return f"it is for the policy '{waiver.policy}', not for '{policy.name}'"
+def _other_subject(grant: _Grant, policy: PolicyFile, subject: Digest) -> str | None:
+    if grant.waiver.subject != subject:
+        return f"it is for another checkpoint, {grant.waiver.subject}"
+    if grant.policy != policy.name:
+        return f"it is for the policy '{grant.policy}', not for '{policy.name}'"
     return None
 
 
 def _not_entitled(
-    waiver: Waiver, granter: Member, people: People, policy: PolicyFile, excluded: Collection[Digest]
+    grant: _Grant, granter: Member, people: People, policy: PolicyFile, excluded: Collection[Digest]
 ) -> str | None:
-    requester = next((member for member in people.members if member.name == waiver.requester), None)
-    deciding = {approval.role for approval in policy.approvals} or {waiver.granter_role}
+    requester = next((member for member in people.members if member.name == grant.requester), None)
+    deciding = {approval.role for approval in policy.approvals} or {grant.granter_role}
     demands = {
-        f"'{granter.name}' does not hold the role '{waiver.granter_role}'": waiver.granter_role in granter.roles,
+        f"'{granter.name}' does not hold the role '{grant.granter_role}'": grant.granter_role in granter.roles,
         f"'{granter.name}' took part as submitter, evaluator or pipeline": not granter.holds_any(excluded),
-        f"the role '{waiver.granter_role}' signs nothing off under this policy": waiver.granter_role in deciding,
-        f"who asked for it, '{waiver.requester}', does not hold the role '{waiver.requester_role}' here": (
-            requester is not None and waiver.requester_role in requester.roles
+        f"the role '{grant.granter_role}' signs nothing off under this policy": grant.granter_role in deciding,
+        f"who asked for it, '{grant.requester}', does not hold the role '{grant.requester_role}' here": (
+            requester is not None and grant.requester_role in requester.roles
         ),
-        "nobody grants what they asked for themselves": waiver.requester != granter.name,
-        "it was asked for and granted in one role": waiver.requester_role != waiver.granter_role,
+        "nobody grants what they asked for themselves": grant.requester != granter.name,
+        "it was asked for and granted in one role": grant.requester_role != grant.granter_role,
     }
     return next((problem for problem, met in demands.items() if not met), None)
 
@@ -214,7 +210,7 @@ def _not_allowed(waiver: Waiver, policy: PolicyFile, at: datetime) -> str | None
     if not waivable(policy, waiver.rule):
         return "there are no waivers for this rule"
     longest = duration(policy.waivers.max_duration)
-    if waiver.expires - waiver.granted > longest:
+    if waiver.until - waiver.granted > longest:
         return f"it would last longer than the {policy.waivers.max_duration} that the policy allows"
     if waiver.granted > at + _CLOCK_TOLERANCE:
         return f"it is dated in the future, {waiver.granted:%Y-%m-%d %H:%M} UTC"

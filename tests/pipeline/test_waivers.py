@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,15 @@ from typing import Any
 import pytest
 
 from pipeline.approvals.people import People, people_of
-from pipeline.approvals.waivers import WAIVER_TYPE, make_waiver, read_waivers
-from pipeline.approvals.waiving import apply_waivers
+from pipeline.approvals.waivers import WAIVER_TYPE, make_waiver, read_waivers, waiver_end
 from pipeline.attestations import attest
 from pipeline.digests import sha256
 from pipeline.errors import ApprovalError
 from pipeline.keys import generate_key
-from pipeline.policy.decision import Decision, RuleResult, Verdict
+from pipeline.policy.gate import decide
 from pipeline.policy.language import PolicyFile
 from pipeline.replay import replay
-from tests.pipeline.registry.helpers import DECIDED, SUBJECT, Office, decision, office
+from tests.pipeline.registry.helpers import DECIDED, SUBJECT, Office, office
 from tests.pipeline.test_replay import AT as REPLAYED_AT
 from tests.pipeline.test_replay import KEY, judge
 from tests.pipeline.test_replay import SUBJECT as JUDGED
@@ -76,70 +74,34 @@ def tally(people: Office, *envelopes: bytes, **changes: Any) -> Any:
     return read_waivers(envelopes, people_of(people.site), POLICY, **arguments)
 
 
-def rule(outcome: Any = "fail", id_: str = RULE) -> RuleResult:
-    return RuleResult(id_, "Quality", "block", outcome, None, "at least 1", None, "It is 0.5.", "Train it.", None)
+def test_a_good_waiver_is_read_for_the_gate(people: Office) -> None:
+    found = tally(people, waiver(people))
+    (read,) = found.waivers
 
-
-def refused(*results: RuleResult, verdict: Verdict = "NO-GO") -> Decision:
-    return replace(decision(verdict=verdict, decided=DECIDED + timedelta(hours=1)), results=results or (rule(),))
-
-
-def test_a_waived_rule_is_waived_and_never_a_pass(people: Office) -> None:
-    made = apply_waivers(refused(), POLICY, tally(people, waiver(people)).waivers)
-
-    assert made.verdict == "GO"
-    (result,) = made.results
-    assert result.outcome == "waived"
-    assert made.waived == (result,)
-    for words in ("It is 0.5.", "until 2026-11-22", "by ana (compliance)", "eve (engineering) asked", "RISK-12"):
-        assert words in result.reason
-    assert made.waivers == (sha256(waiver(people)),) or len(made.waivers) == 1
-
-
-@pytest.mark.parametrize("outcome", ["fail", "inconclusive", "missing", "stale"])
-def test_whatever_is_open_can_be_waived(people: Office, outcome: Any) -> None:
-    made = apply_waivers(refused(rule(outcome)), POLICY, tally(people, waiver(people)).waivers)
-
-    assert [result.outcome for result in made.results] == ["waived"]
-
-
-def test_one_waiver_leaves_the_other_rules_as_they_are(people: Office) -> None:
-    made = apply_waivers(refused(rule(), rule(id_="other.rule")), POLICY, tally(people, waiver(people)).waivers)
-
-    assert made.verdict == "NO-GO"
-    assert [result.outcome for result in made.results] == ["waived", "fail"]
-
-
-def test_an_unused_waiver_is_reported(people: Office) -> None:
-    made = apply_waivers(refused(rule("pass"), verdict="GO"), POLICY, tally(people, waiver(people)).waivers)
-
-    assert made.verdict == "GO"
-    assert made.waived == ()
-    assert [(result.rule, result.severity) for result in made.results[1:]] == [("waiver.unused", "warn")]
-
-
-def test_an_expired_waiver_is_reported_and_counts_no_more(people: Office) -> None:
-    late = replace(refused(), decided=DECIDED + timedelta(days=21))
-    waivers = tally(people, waiver(people), at=late.decided).waivers
-    made = apply_waivers(late, POLICY, waivers)
-
-    assert made.verdict == "NO-GO"
-    assert [result.rule for result in made.results] == [RULE, "waiver.expired"]
+    assert (read.rule, read.subject, read.ticket) == (RULE, SUBJECT, "RISK-12")
+    assert read.granted_by == "ana (compliance), as eve (engineering) asked,"
+    assert (read.granted, read.until) == (DECIDED, DECIDED + timedelta(days=20))
+    assert (found.void, found.expiring) == ((), ())
+    assert waiver_end(waiver(people)) == read.until
 
 
 def test_a_waiver_that_ends_soon_is_reported(people: Office) -> None:
-    late = replace(refused(), decided=DECIDED + timedelta(days=15))
-    made = apply_waivers(late, POLICY, tally(people, waiver(people), at=late.decided).waivers)
+    found = tally(people, waiver(people), at=DECIDED + timedelta(days=15))
 
-    assert made.verdict == "GO"
-    assert [result.rule for result in made.results] == [RULE, "waiver.expiring"]
+    assert found.expiring == (f"The waiver of '{RULE}' (RISK-12) ends on 2026-11-22.",)
 
 
-def test_the_same_input_gives_the_same_bytes_in_any_order(people: Office) -> None:
+def test_an_expired_waiver_goes_to_the_gate_which_reports_it(people: Office) -> None:
+    found = tally(people, waiver(people), at=DECIDED + timedelta(days=21))
+
+    assert len(found.waivers) == 1
+    assert found.expiring == ()
+
+
+def test_the_order_of_files_does_not_matter(people: Office) -> None:
     both = [waiver(people), waiver(people, ticket="RISK-13")]
-    one = apply_waivers(refused(), POLICY, tally(people, *both).waivers)
 
-    assert apply_waivers(refused(), POLICY, tally(people, *reversed(both)).waivers) == one
+    assert tally(people, *both, both[0]).waivers == tally(people, *reversed(both)).waivers
 
 
 VOID: dict[str, tuple[dict[str, Any], str]] = {
@@ -195,14 +157,6 @@ def test_attack_signed_nonsense(people: Office, predicate: dict[str, Any]) -> No
     assert "incomplete" in tally(people, envelope).void[0]
 
 
-def test_attack_a_waiver_slipped_past_the_reading_still_waives_no_built_in_rule(people: Office) -> None:
-    (good,) = tally(people, waiver(people)).waivers
-    slipped = replace(good, rule="signature.verified")
-    made = apply_waivers(refused(rule(id_="signature.verified")), POLICY, [slipped])
-
-    assert made.verdict == "NO-GO"
-
-
 @pytest.mark.parametrize("field", ["rule", "reason", "control", "ticket", "requester", "requester_role"])
 def test_a_waiver_with_something_left_out_is_not_made(people: Office, field: str) -> None:
     with pytest.raises(ApprovalError, match="incomplete"):
@@ -214,17 +168,33 @@ def test_a_waiver_that_has_ended_is_not_made(people: Office) -> None:
         waiver(people, expires=DECIDED)
 
 
-def test_a_decision_with_a_waiver_is_recomputed(people: Office, tmp_path: Path) -> None:
+@pytest.mark.parametrize("garbage", [b"", b"{}", b'{"payload": "x"}'])
+def test_the_end_of_something_that_is_no_waiver(garbage: bytes) -> None:
+    with pytest.raises(ApprovalError, match="void"):
+        waiver_end(garbage)
+
+
+def test_a_decision_with_a_waiver_is_a_marked_go_and_is_recomputed(people: Office, tmp_path: Path) -> None:
     judged = judge(tmp_path / "store", 100)
     stated: dict[str, Any] = {"at": REPLAYED_AT - timedelta(hours=1), "expires": REPLAYED_AT + timedelta(days=9)}
     envelope = waiver(people, subject=JUDGED, policy="test", **stated)
     judged.store.put_blob(envelope)
     known = people_of(people.site)
     read = read_waivers([envelope], known, judged.policy.file, subject=JUDGED, at=REPLAYED_AT)
-    made = apply_waivers(judged.store.decision(judged.digest), judged.policy.file, read.waivers)
+    made = decide(
+        judged.policy,
+        judged.store.evidence(JUDGED),
+        release="r",
+        release_digest=sha256(b"r"),
+        candidate="m",
+        at=REPLAYED_AT,
+        stage="staging",
+        waivers=read.waivers,
+    )
     digest = judged.store.record_decision(made, KEY)
 
     assert made.verdict == "GO"
+    assert [result.rule for result in made.waived] == [RULE]
     assert replay(digest, judged.store, known).same
     without = replay(digest, judged.store, People(()))
     assert 'decision.verdict: "GO" -> "NO-GO"' in without.differences
