@@ -54,11 +54,16 @@ class LauncherSettings(Document):
 
 
 class ServingSettings(Document):
-    """How the model server is run.  `listen` is `unix` (a socket in a private directory) or `tcp` (loopback)."""
+    """How the model server is run.  `listen` is `unix` (a socket in a private directory) or `tcp` (loopback).
+
+    `isolation` is `auto` (all that the machine allows), `required` (refuse to serve where it does not allow all), or
+    `none`; the evidence names what was in force.
+    """
 
     listen: Literal["unix", "tcp"] = "unix"
     port: Annotated[int, Field(gt=0, lt=65536)] | None = None
     start_timeout_seconds: Annotated[float, Field(gt=0)] = 1800.0
+    isolation: Literal["auto", "required", "none"] = "auto"
 
 
 class Accelerator(Document):
