@@ -45,6 +45,7 @@ class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
         self._seed = seed
         self._progress = progress
         self._cost = CostModel()
+        self._finished: set[Key] = set()
         self.ledger = Ledger()
 
     @property
@@ -127,7 +128,7 @@ class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
             rows = self._model.choose([ChoiceRequest(question.context, question.choices) for question in batch])
             for question, row in zip(batch, rows, strict=True):
                 self._record(question, row, results)
-            self._progress(len(batch))
+            self._advance(batch)
 
     def _by_echo(self, questions: Sequence[_Question], results: list[tuple[float, bool]]) -> None:
         batch: list[_Question] = []
@@ -144,7 +145,13 @@ class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
     def _echo_batch(self, batch: Sequence[_Question], results: list[tuple[float, bool]]) -> None:
         for question, row in zip(batch, self._echo(batch), strict=True):
             self._record(question, row, results)
-        self._progress(len(batch))
+        self._advance(batch)
+
+    def _advance(self, batch: Sequence[_Question]) -> None:
+        """Report the items of `batch`, each once: an item with several contexts is several questions."""
+        new = {question.key for question in batch} - self._finished
+        self._finished |= new
+        self._progress(len(new))
 
     def _echo(self, questions: Sequence[_Question]) -> list[tuple[Score, ...]]:
         requests = [ScoreRequest(question.context, choice) for question in questions for choice in question.choices]

@@ -109,6 +109,9 @@ def test_winogrande_keeps_its_sentences(tmp_path: Path, write_set: WriteSet, tok
         model = PlantedModel(tokenizer, lambda context, _: -1.0 if context.endswith("cup") else -9.0)
         measurement, metrics = _measure(_check(tmp_path), model)
         assert _mean(metrics["acc"]) == 1
+        steps: list[int] = []
+        _check(tmp_path).measure(model, 3, steps.append)
+        assert sum(steps) == 1, "two contexts of one item are one item"
         prompts.append((measurement.samples[0].prompt, measurement.samples[0].detail["continuations"]))
     assert prompts[0] == prompts[1] == ("The cup did not fit the bag as the cup", [" was too large."] * 2)
 

@@ -237,3 +237,19 @@ def test_own_set_with_repeated_ids_is_refused(write_set: WriteSet) -> None:
     set_file = write_set("staff", {"staff.jsonl": rows}, task={"kind": "answer", "id": "id"})
     with pytest.raises(FileFormatError, match="repeats the id 'one'"):
         Asking.of(set_file, load_set_file(set_file))
+
+
+def test_own_set_is_asked_through_the_chat_template(tmp_path: Path, write_set: WriteSet, tokenizer: Path) -> None:
+    rows = [{"q": "Which?", "options": ["a one", "b two"], "key": 1, "area": "x"}] * 2
+    write_set("house_rules", {"rules.jsonl": rows}, task=_OWN_CHOICES, chat=True)
+    check = _own_check(tmp_path)
+    assert check.settings["chat"] is True
+    measurement = check.measure(PlantedModel(tokenizer), 1, lambda _: None)
+    assert measurement.samples[0].prompt == "<user>Question: Which?\nAnswer:<assistant>"
+    assert measurement.samples[0].detail["continuations"] == ["a one", "b two"]
+
+
+def test_links_between_folders_are_not_followed_round_and_round(tmp_path: Path, write_set: WriteSet) -> None:
+    write_set("arc_easy", {"arc.jsonl": _ARC_ROWS}, benchmark="arc_easy")
+    (tmp_path / "again").symlink_to(tmp_path)
+    assert [one.name for one in survey([tmp_path]) if one.status == "ready"] == ["arc_easy"]
