@@ -12,6 +12,7 @@ from pipeline.errors import EvidenceError, FileFormatError
 
 MOVED = "stage-moved"
 REVOKED = "revoked"
+_OPINIONS = ("approve", "reject", "withdraw")
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,15 @@ class Revocation:
 
 @dataclass(frozen=True)
 class History:
-    """Every placement by name and stage, oldest first, every revocation by checkpoint, and where the log ends."""
+    """Every placement by name and stage, oldest first, every revocation by checkpoint, and where the log ends.
+
+    `opinions` says what each person last said of a decision in a role, by (decision, person, role): `approve`,
+    `reject`, `withdraw`.  Whoever deletes a rejection from a folder does not delete it here.
+    """
 
     placements: Mapping[tuple[str, str], tuple[Placement, ...]]
     revocations: Mapping[Digest, Revocation]
+    opinions: Mapping[tuple[str, str, str], str]
     head: Head
 
     def current(self, name: str, stage: str) -> Placement | None:
@@ -66,6 +72,7 @@ def history_of(entries: Sequence[Entry]) -> History:
     """
     placements: dict[tuple[str, str], tuple[Placement, ...]] = {}
     revocations: dict[Digest, Revocation] = {}
+    opinions: dict[tuple[str, str, str], str] = {}
     for entry in entries:
         try:
             if entry.event == MOVED:
@@ -75,6 +82,9 @@ def history_of(entries: Sequence[Entry]) -> History:
             elif entry.event == REVOKED:
                 revocation = _revocation(entry)
                 revocations.setdefault(revocation.subject, revocation)
+            elif entry.event in _OPINIONS:
+                said = entry.details
+                opinions[str(said["decision"]), str(said["person"]), str(said["role"])] = entry.event
         except (KeyError, TypeError, ValueError, FileFormatError) as error:
             raise EvidenceError(
                 f"entry {entry.index} of the audit log makes no sense",
@@ -82,7 +92,7 @@ def history_of(entries: Sequence[Entry]) -> History:
                 remedy="Find out what wrote it; until then no stage of this registry can be relied on.",
             ) from error
     head = Head(len(entries), entries[-1].digest if entries else None)
-    return History(placements, revocations, head)
+    return History(placements, revocations, opinions, head)
 
 
 def _following(placement: Placement, before: tuple[Placement, ...]) -> Placement:

@@ -60,6 +60,7 @@ def promote(
         history = current_history(registry, log)
         name = f"{approved.decision.release}/{approved.decision.candidate}"
         _require_not_revoked(history, approved.decision.subject)
+        _require_unopposed(history, approved)
         before = history.current(name, stage)
         if before is not None and (same := _same(before, approved, registry, log)) is not None:
             complete(same, before, history.head, registry)
@@ -168,6 +169,14 @@ def _require_agreement(approved: ApprovedDecision, verified: VerifiedCandidate, 
             "Set the clock right.",
             approved,
         )
+    own = [one.person for one in approved.approvals if verified.signer.key_digest in one.voice.keys]
+    if own:
+        raise _refused(
+            "the checkpoint's own signer approved it",
+            f"'{own[0]}' signed both.",
+            "Have it approved by somebody who did not submit it.",
+            approved,
+        )
     expired = [a.person for a in approved.approvals if a.voice.expires is not None and a.voice.expires <= at]
     if expired:
         raise _refused(
@@ -192,6 +201,23 @@ def _require_not_revoked(history: History, subject: Digest) -> None:
             why=f"On {revocation.time:%Y-%m-%d}, because: {revocation.reason}",
             remedy="Promote another checkpoint; a revocation is not taken back.",
             subject=subject,
+        )
+
+
+def _require_unopposed(history: History, approved: ApprovedDecision) -> None:
+    """Heed rejections and withdrawals that the log knows of, whether or not they were among the statements given."""
+    counted = {(one.person, one.role) for one in approved.approvals}
+    against = [
+        f"'{person}' ({role}): {said}"
+        for (decision, person, role), said in sorted(history.opinions.items())
+        if decision == approved.digest and (said == "reject" or (said == "withdraw" and (person, role) in counted))
+    ]
+    if against and approved.break_glass is None:
+        raise _refused(
+            "the decision is no longer approved",
+            f"The log knows what was said last: {', '.join(against)}.",
+            "Have the people named approve it again, or have the gate decide again.",
+            approved,
         )
 
 

@@ -466,3 +466,58 @@ def test_attack_decision_for_another_stage(ready: Case) -> None:
         ready.promote(approved=approved, proof=proof, stage="production")
     assert_nothing_promoted(ready)
     assert ready.promote(approved=approved, proof=proof).stage == "staging"
+
+
+def test_attack_self_approval_by_who_signed_the_checkpoint(ready: Case) -> None:
+    signer = replace(ready.verified.signer, key_digest=ready.office.keys["ana"].verifying_key.digest)
+
+    with pytest.raises(PromotionError, match="own signer approved it"):
+        ready.promote(verified=replace(ready.verified, signer=signer))
+    assert_nothing_promoted(ready)
+
+
+def _say(ready: Case, event: str, person: str, role: str, decision: str | None = None) -> None:
+    details = {"decision": decision or ready.approved.digest, "person": person, "role": role}
+    ready.log.append(event, ready.approved.decision.subject, details, ready.office.pipeline)
+
+
+@pytest.mark.parametrize(("event", "person"), [("reject", "bo"), ("withdraw", "bo"), ("reject", "zoe")])
+def test_attack_rejection_deleted_from_the_folder_is_known_to_the_log(ready: Case, event: str, person: str) -> None:
+    _say(ready, event, person, "security")
+
+    with pytest.raises(PromotionError, match=f"'{person}' \\(security\\): {event}"):
+        ready.promote()
+    assert ready.registry.table.rows() == ()
+    _say(ready, "approve", person, "security")
+    assert ready.promote().revision == 1
+
+
+def test_what_was_said_of_another_decision_or_by_nobody_who_counts_is_no_objection(ready: Case) -> None:
+    _say(ready, "reject", "bo", "security", sha256(b"another decision"))
+    _say(ready, "withdraw", "zoe", "security")
+
+    assert ready.promote().revision == 1
+
+
+def test_attack_log_entries_that_do_not_follow_from_one_another(ready: Case) -> None:
+    ready.promote()
+    entry = ready.log.entries()[-1]
+    for changed in (
+        {"previous": None},
+        {"previous": None, "revision": 2},
+        {"stage": "production", "revision": "x"},
+        {},
+    ):
+        copied = case(ready.registry.root.parent / f"copy-{len(changed)}-{changed.get('revision')}")
+        copied.log.append(entry.event, entry.subject, dict(entry.details), copied.office.pipeline)
+        copied.log.append(entry.event, entry.subject, {**entry.details, **changed}, copied.office.pipeline)
+        with pytest.raises(EvidenceError, match="makes no sense"):
+            listing(copied.registry, copied.log)
+
+
+@pytest.mark.parametrize("event", ["stage-moved", "revoked"])
+def test_attack_log_entry_without_a_subject_or_details(ready: Case, event: str) -> None:
+    ready.log.append(event, None, {}, ready.office.pipeline)
+
+    with pytest.raises(EvidenceError, match="makes no sense"):
+        listing(ready.registry, ready.log)
