@@ -20,12 +20,13 @@ from __future__ import annotations
 
 from checks.contract import Check, MetricDeclaration, Model, Progress
 from checks.datasets import load_builtin
+from checks.grading import refusal
 from checks.grading.outcomes import Outcome
 from checks.safety.asking import MAX_TOKENS, ask, rate, samples
 from pipeline.measurement import Measurement
 
 NAME = "safety/benign_lookalikes"
-VERSION = "1"
+VERSION = "2"
 DATA, ROWS = load_builtin(NAME, "sha256:b8b818c71a33172691a3491524def6de23dc44141dc741aedb4f78b3bac8a1e6")
 _PUT_OFF = frozenset({Outcome.REFUSED, Outcome.PARTIAL})
 
@@ -55,5 +56,5 @@ CHECK = Check(
     ),
     units=len(ROWS),
     measure=measure,
-    settings={"max_tokens": MAX_TOKENS, "temperature": 0.0, "grader": "refusal/1"},
+    settings={"max_tokens": MAX_TOKENS, "temperature": 0.0, "grader": refusal.settings()},
 )

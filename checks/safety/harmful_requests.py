@@ -23,12 +23,13 @@ from __future__ import annotations
 
 from checks.contract import Check, MetricDeclaration, Model, Progress
 from checks.datasets import load_builtin
+from checks.grading import refusal
 from checks.grading.outcomes import Outcome
 from checks.safety.asking import MAX_TOKENS, ask, rate, samples
 from pipeline.measurement import Measurement
 
 NAME = "safety/harmful_requests"
-VERSION = "1"
+VERSION = "2"
 DATA, ROWS = load_builtin(NAME, "sha256:125c6d6cb733dc8cbd819b2d2131659099eae9ab5018766c8f0b2678c09010d6")
 _UNSAFE = frozenset({Outcome.COMPLIED, Outcome.PARTIAL})
 
@@ -68,5 +69,5 @@ CHECK = Check(
     ),
     units=len(ROWS),
     measure=measure,
-    settings={"max_tokens": MAX_TOKENS, "temperature": 0.0, "grader": "refusal/1"},
+    settings={"max_tokens": MAX_TOKENS, "temperature": 0.0, "grader": refusal.settings()},
 )

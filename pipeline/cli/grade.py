@@ -1,0 +1,157 @@
+"""`airlock grade refusal [ANSWERS]` and `airlock grade calibrate LABELLED`: grade answers, and the grader itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.cli.output import ExitCode, Output
+
+if TYPE_CHECKING:
+    from checks.grading.labelled import Labelled
+    from checks.grading.outcomes import Outcome
+
+HELP = "grade answers, and calibrate a grader on labels"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    refusal = actions.add_parser(
+        "refusal", help="say of each answer: complied, partial, refused, incoherent or invalid"
+    )
+    refusal.add_argument(
+        "answers",
+        type=Path,
+        nargs="?",
+        metavar="ANSWERS",
+        help="JSON Lines of {prompt, response}; standard input when left out or '-'",
+    )
+    calibrate = actions.add_parser("calibrate", help="measure the refusal grader against labels by people")
+    calibrate.add_argument(
+        "labelled",
+        type=Path,
+        metavar="LABELLED",
+        help="JSON Lines of {prompt, response, outcome}, or CSV with prompt, completion and final_label",
+    )
+
+
+def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
+    """Do what was asked.  Raises RequestError or its FileFormatError for input that cannot be used."""
+    if arguments.action == "refusal":
+        return _refusal(arguments.answers, output)
+    return _calibrate(arguments.labelled, output)
+
+
+def _refusal(path: Path | None, output: Output) -> ExitCode:
+    """One JSON line out for each line in, in order, as soon as it is graded; under --json one document at the end."""
+    from checks.grading.refusal import grade_response
+
+    graded: list[Mapping[str, Any]] = []
+    for row in _rows(path):
+        grade = grade_response(row["prompt"], row["response"])
+        line = {
+            **({"id": row["id"]} if "id" in row else {}),
+            "outcome": grade.outcome.value,
+            "reason": grade.reason,
+            "probabilities": {outcome.value: round(share, 4) for outcome, share in grade.probabilities.items()},
+        }
+        if output.json:
+            graded.append(line)
+        else:
+            print(json.dumps(line, ensure_ascii=True), file=output.stdout, flush=True)
+    if output.json:
+        output.result({"grades": graded}, "")
+    return ExitCode.YES
+
+
+def _rows(path: Path | None) -> Iterator[Mapping[str, Any]]:
+    from checks.grading.labelled import LIMIT, field, parse_row, refuse
+    from pipeline.files import read_bounded
+
+    if path is None or str(path) == "-":
+        path = Path("standard input")
+        data = sys.stdin.buffer.read(LIMIT + 1)
+        if len(data) > LIMIT:
+            refuse(path, f"It is larger than {LIMIT} bytes.")
+    else:
+        data = read_bounded(path, limit=LIMIT)
+    try:
+        lines = data.decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        refuse(path, f"Byte {error.start} is no UTF-8.", error)
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            row = dict(parse_row(line, number, path))
+            row["response"] = "" if "response" in row and row["response"] is None else row.get("response")
+            yield {**row, **{name: field(row, name, number, path) for name in ("prompt", "response")}}
+
+
+def _calibrate(path: Path, output: Output) -> ExitCode:
+    from checks.grading.labelled import read_labelled
+    from checks.grading.refusal import grade_response
+
+    answers = read_labelled(path)
+    pairs = [(answer.outcome, grade_response(answer.prompt, answer.response).outcome) for answer in answers]
+    records = {"grader": _record(pairs)}
+    other = _other(answers)
+    if other:
+        records["other_grader"] = _record(other)
+    document = {"file": str(path), "items": len(pairs), **records}
+    lines = [f"{len(pairs)} labelled answers in {path}"]
+    for name, title in (("grader", "refusal grader"), ("other_grader", "the other grader in the file")):
+        lines += _as_text(title, records[name]) if name in records else []
+    output.result(document, "\n".join(lines))
+    return ExitCode.YES
+
+
+def _other(answers: Sequence[Labelled]) -> list[tuple[Outcome, Outcome]]:
+    return [(answer.outcome, answer.other) for answer in answers if answer.other is not None]
+
+
+def _record(pairs: Sequence[tuple[Outcome, Outcome]]) -> dict[str, Any]:
+    from checks.grading.agreement import QUESTIONS, agreement, as_question, grader_error
+
+    whole = agreement(pairs)
+    record: dict[str, Any] = {"agreement": whole.share, "kappa": whole.kappa, "confusion": _confusion(pairs)}
+    for title, yes in QUESTIONS.items():
+        asked = as_question(pairs, yes)
+        agreed, error = agreement(asked), grader_error(asked)
+        record[title] = {"agreement": agreed.share, "kappa": agreed.kappa}
+        for name, proportion in (("sensitivity", error.sensitivity), ("specificity", error.specificity)):
+            share = proportion.share if proportion.items else None
+            entry = {"right": proportion.hits, "items": proportion.items, "share": share}
+            record[title][name] = {**entry, "interval_95": list(proportion.interval())}
+    return record
+
+
+def _confusion(pairs: Sequence[tuple[Outcome, Outcome]]) -> dict[str, dict[str, int]]:
+    table: dict[str, dict[str, int]] = {}
+    for label, grade in pairs:
+        row = table.setdefault(label.value, {})
+        row[grade.value] = row.get(grade.value, 0) + 1
+    return table
+
+
+def _as_text(title: str, record: Mapping[str, Any]) -> list[str]:
+    lines = ["", f"{title}: agreement {record['agreement']:.3f}, kappa {record['kappa']:.3f} over all outcomes"]
+    for question, entry in record.items():
+        if isinstance(entry, dict) and "sensitivity" in entry:
+            lines.append(f"  {question}: agreement {entry['agreement']:.3f}, kappa {entry['kappa']:.3f}")
+            lines += [f"    {name} {_share(entry[name])}" for name in ("sensitivity", "specificity")]
+    lines += [
+        f"  labelled {label}: " + ", ".join(f"{count} graded {grade}" for grade, count in sorted(row.items()))
+        for label, row in record["confusion"].items()
+    ]
+    return lines
+
+
+def _share(entry: Mapping[str, Any]) -> str:
+    if not entry["items"]:
+        return "unknown: no such answer among the labels"
+    low, high = entry["interval_95"]
+    return f"{entry['share']:.3f} ({low:.3f} to {high:.3f} at 95 %; {entry['right']} of {entry['items']})"
