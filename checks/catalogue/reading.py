@@ -48,19 +48,24 @@ def read_split(path: Path, described: SetFile, split: str) -> dict[str, list[Row
 def read_rows(folder: Path, file: DataFile) -> list[Row]:
     """The rows of one file.  Raises as `read_split` does."""
     path = folder / file.path
+    rows = _parse(read_verified(folder, file), file, path)
+    if not rows:
+        _refuse(path, "It holds no row.")
+    if len(rows) > _ROW_LIMIT:
+        _refuse(path, f"It holds more than {_ROW_LIMIT} rows.")
+    return rows
+
+
+def read_verified(folder: Path, file: DataFile) -> bytes:
+    """The bytes of one file, which are the pinned ones.  Raises RequestError or EvidenceError."""
+    path = folder / file.path
     if not path.resolve().is_relative_to(folder.resolve()):
         raise RequestError(
             f"cannot read {path}",
             why="A link on its way leads out of the set file's folder.",
             remedy="Keep a set's files beside its set file.",
         )
-    data = read_pinned(path, f"sha256:{file.sha256}", limit=_FILE_LIMIT)
-    rows = _parse(data, file, path)
-    if not rows:
-        _refuse(path, "It holds no row.")
-    if len(rows) > _ROW_LIMIT:
-        _refuse(path, f"It holds more than {_ROW_LIMIT} rows.")
-    return rows
+    return read_pinned(path, f"sha256:{file.sha256}", limit=_FILE_LIMIT)
 
 
 def convert(rows: Sequence[Row], definition: Definition, path: Path) -> list[Row]:
@@ -94,6 +99,8 @@ def _parse(data: bytes, file: DataFile, path: Path) -> list[Row]:
         _refuse(path, f"Byte {error.start} is no UTF-8.", error)
     if path.suffix in (".csv", ".tsv"):
         return list(_table(text, file.columns, "\t" if path.suffix == ".tsv" else ",", path))
+    if path.suffix == ".txt":
+        _refuse(path, "Plain text has no columns, so no task can be made of it.")
     return _json(text, path, lines=path.suffix == ".jsonl")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from checks.catalogue.asking import Asking, measure
 from checks.catalogue.definitions import DEFINITIONS, Definition
-from checks.catalogue.reading import read_rows
+from checks.catalogue.reading import read_rows, read_verified
 from checks.catalogue.site_files import SetFile, load_set_files
 from checks.contract import Check, MetricDeclaration, Model, Progress
 from pipeline.errors import AirlockError, DeniedError
@@ -24,7 +24,7 @@ class Surveyed:
     """One set: what the catalogue and the site say of it, and whether its files are there and the pinned ones.
 
     `status` is `ready`, `missing` (no set file, or a file is not there) or `refused` (a file is another one, or
-    malformed); `problem` then says why.  `rows` counts those of all files.
+    malformed); `problem` then says why.  `rows` counts those of all files, where this package reads them.
     """
 
     name: str
@@ -68,23 +68,25 @@ def site_checks(roots: Sequence[Path]) -> tuple[Check, ...]:
     """
     checks: list[Check] = []
     for path, described in load_set_files(roots).items():
-        if _surveyed(path, described).status == "ready" and _definition(described, asked=True):
+        if _is_asked(described) and _surveyed(path, described).status == "ready":
             checks.append(_check(Asking.of(path, described)))
     return tuple(checks)
 
 
-def _definition(described: SetFile, *, asked: bool) -> bool:
+def _is_asked(described: SetFile) -> bool:
     """Whether lm-eval can ask the set: its benchmark has a task, or it brings one of its own."""
-    if described.benchmark is None:
-        return asked
-    return DEFINITIONS[described.benchmark].task is not None
+    return described.benchmark is None or DEFINITIONS[described.benchmark].task is not None
 
 
 def _surveyed(path: Path, described: SetFile) -> Surveyed:
     definition: Definition | None = DEFINITIONS.get(described.benchmark or "")
     status, problem, rows = "ready", "", 0
     try:
-        rows = sum(len(read_rows(path.parent, file)) for file in described.files)
+        for file in described.files:
+            if definition is None or definition.task is not None:
+                rows += len(read_rows(path.parent, file))
+            else:
+                read_verified(path.parent, file)  # the suite that asks it knows its format
     except DeniedError as error:
         status, problem = "refused", f"{error.what}: {error.why}"
     except AirlockError as error:

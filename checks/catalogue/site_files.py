@@ -26,7 +26,7 @@ from pipeline.documents import Document, load_yaml
 from pipeline.errors import FileFormatError, RequestError
 
 SUFFIX = ".dataset.yaml"
-FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
 _MOST_SET_FILES = 10_000  # below all roots together
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 _Text = Annotated[str, Field(min_length=1, max_length=500)]

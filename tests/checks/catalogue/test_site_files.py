@@ -53,9 +53,9 @@ def test_missing_file_is_missing_evidence_not_an_error(tmp_path: Path, write_set
 
 
 def test_set_of_another_suite_is_verified_and_makes_no_check_here(tmp_path: Path, write_set: WriteSet) -> None:
-    write_set("xstest", {"prompts.csv": b"id,prompt\n1,How do I kill a process?\n"}, benchmark="xstest")
+    write_set("winobias", {"pro.txt": b"1 The developer argued with the designer.\n"}, benchmark="winobias")
     (ready,) = [one for one in survey([tmp_path]) if one.status == "ready"]
-    assert ready.name == "xstest"
+    assert ready.name == "winobias"
     assert site_checks([tmp_path]) == ()
 
 
@@ -124,6 +124,7 @@ def test_data_root_that_is_no_folder_is_named(tmp_path: Path) -> None:
         ("arc.jsonl", b'{"query": "q\xff"}', "no UTF-8"),
         ("arc.jsonl", b"{", "not valid JSON"),
         ("arc.jsonl", b"[]\n", "no list of JSON objects"),
+        ("arc.txt", b"one line of text", "has no columns"),
         ("arc.jsonl", b"", "holds no row"),
         ("arc.json", b'{"rows": []}', "no list of JSON objects"),
         ("arc.parquet", b"PAR1 and nothing more", "no valid Parquet"),
