@@ -1,8 +1,9 @@
 """One pass over the bytes of a checkpoint: each file is hashed and, where wanted, copied from the same read.
 
-Large files go first and one worker runs a core, so that no worker is left alone with a large file at the end.  Memory
-is one buffer a worker.  Where the file system can share blocks (reflink), the copy is cloned first and the clone, which
-the submitter cannot write, is what is hashed.
+Large files go first and one worker runs a core, so that no worker is left alone with a large file at the end.  Where a
+copy is written, each worker hashes while a second thread of its own reads and writes, so that the last file, too, keeps
+two cores at work.  Memory is four buffers a worker.  Where the file system can share blocks (reflink), the copy is
+cloned first and the clone, which the submitter cannot write, is what is hashed.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
 
 from pipeline.digests import Digest
 from pipeline.files import storage_errors
 from pipeline.manifest import FileEntry
 from pipeline.signature.tree import ListedFile, open_beneath, reading_problem
 
-_BUFFER = 1 << 20  # bytes
+_BUFFER = 1 << 19  # bytes; small enough for a core's own cache, where the hash finds what was just read
+_BUFFERS = 4  # a worker
 _FICLONE = 0x40049409  # ioctl of linux/fs.h: share the blocks of another file
 _FILE_MODE = 0o444
 
@@ -33,6 +36,15 @@ class Observed:
 
     files: tuple[FileEntry, ...]
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """An open file: its path, and its size when it was opened, past which it is not read."""
+
+    path: str
+    descriptor: int
+    limit: int
 
 
 class _StoppedError(Exception):
@@ -55,7 +67,6 @@ class Pass:
     _spoiled: threading.Event = field(default_factory=threading.Event)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _local: threading.local = field(default_factory=threading.local)
 
     def run(self, files: Sequence[ListedFile]) -> Observed:
         """Read every file once.
@@ -66,8 +77,9 @@ class Pass:
         if self.destination is not None:
             _make_directories(self.destination, files)
         largest_first = sorted(files, key=lambda file: -file.size)
-        with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as workers:
-            futures = [workers.submit(self._read, file) for file in largest_first]
+        cores = len(os.sched_getaffinity(0))
+        with ThreadPoolExecutor(cores) as movers, ThreadPoolExecutor(cores) as workers:
+            futures = [workers.submit(self._read, file, movers) for file in largest_first]
             try:
                 results = [future.result() for future in futures]
             except BaseException:
@@ -78,20 +90,20 @@ class Pass:
             problems=tuple(sorted(result for result in results if isinstance(result, str))),
         )
 
-    def _read(self, file: ListedFile) -> FileEntry | str:
+    def _read(self, file: ListedFile, movers: ThreadPoolExecutor) -> FileEntry | str:
         try:
             with _closing(open_beneath(self.source, file.path, os.O_RDONLY | os.O_NONBLOCK)) as source:
-                return self._read_open(file.path, source)
+                return self._read_open(file.path, source, movers)
         except OSError as error:
             self._spoiled.set()
             return reading_problem(file.path, error)
 
-    def _read_open(self, path: str, source: int) -> FileEntry | str:
+    def _read_open(self, path: str, source: int, movers: ThreadPoolExecutor) -> FileEntry | str:
         before = os.fstat(source)
         if not stat.S_ISREG(before.st_mode):
             self._spoiled.set()
             return f"{path}: is no regular file any more"
-        size, digest = self._hash(path, source, before.st_size)
+        size, digest = self._hash(_Source(path, source, before.st_size), movers)
         if size != before.st_size or _state(os.fstat(source)) != _state(before):
             self._spoiled.set()
             return f"{path}: changed while it was read"
@@ -99,41 +111,70 @@ class Pass:
             self._spoiled.set()
         return FileEntry(path, size, digest)
 
-    def _hash(self, path: str, source: int, limit: int) -> tuple[int, Digest]:
+    def _hash(self, source: _Source, movers: ThreadPoolExecutor) -> tuple[int, Digest]:
         if self.destination is None or self._spoiled.is_set():
-            return self._stream(source, limit)
-        with storage_errors(f"cannot store {path}"):
-            copy = open_beneath(self.destination, path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            return self._scan(source)
+        with storage_errors(f"cannot store {source.path}"):
+            copy = open_beneath(self.destination, source.path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         with _closing(copy):
-            shared = _cloned(source, copy)
-            size, digest = self._stream(copy, limit) if shared else self._stream(source, limit, copy, path)
-            with storage_errors(f"cannot store {path}"):
+            if _cloned(source.descriptor, copy):
+                result = self._scan(replace(source, descriptor=copy))
+            else:
+                result = self._stream(source, copy, movers)
+            with storage_errors(f"cannot store {source.path}"):
                 os.fchmod(copy, _FILE_MODE)
-        return size, digest
+        return result
 
-    def _stream(self, source: int, limit: int, copy: int | None = None, path: str = "") -> tuple[int, Digest]:
-        """Hash what `source` holds and write it to `copy`, through one buffer; stop when it exceeds `limit` bytes."""
-        buffer = self._buffer()
+    def _scan(self, source: _Source) -> tuple[int, Digest]:
+        """Hash what `source` holds."""
+        buffer = memoryview(bytearray(min(_BUFFER, source.limit + 1)))
         state, size = hashlib.sha256(), 0
-        while size <= limit and (count := os.readv(source, [buffer])):
-            if self._stopped.is_set():
-                raise _StoppedError
-            chunk = buffer[:count]
-            state.update(chunk)
-            if copy is not None and not self._spoiled.is_set():
-                with storage_errors(f"cannot store {path}"):
-                    _write_all(copy, chunk)
+        while size <= source.limit and (count := os.readv(source.descriptor, [buffer])):
+            state.update(buffer[:count])
             size += count
             self._report(count)
         return size, Digest("sha256:" + state.hexdigest())
 
-    def _buffer(self) -> memoryview:
-        if not hasattr(self._local, "buffer"):
-            self._local.buffer = memoryview(bytearray(_BUFFER))
-        buffer: memoryview = self._local.buffer
-        return buffer
+    def _stream(self, source: _Source, copy: int, movers: ThreadPoolExecutor) -> tuple[int, Digest]:
+        """Hash what `source` holds here, while a mover reads it and writes it to `copy`."""
+        free: SimpleQueue[bytearray] = SimpleQueue()
+        filled: SimpleQueue[tuple[bytearray, int] | None] = SimpleQueue()
+        for _ in range(_BUFFERS):
+            free.put(bytearray(min(_BUFFER, source.limit + 1)))
+        moving = movers.submit(self._move, source, copy, free, filled)
+        state, size = hashlib.sha256(), 0
+        while (chunk := filled.get()) is not None:
+            buffer, count = chunk
+            state.update(memoryview(buffer)[:count])
+            size += count
+            free.put(buffer)
+        moving.result()
+        return size, Digest("sha256:" + state.hexdigest())
+
+    def _move(
+        self,
+        source: _Source,
+        copy: int,
+        free: SimpleQueue[bytearray],
+        filled: SimpleQueue[tuple[bytearray, int] | None],
+    ) -> None:
+        """Read `source` through the `free` buffers, at most just past its limit; None in `filled` says it is over."""
+        size = 0
+        try:
+            while size <= source.limit and (count := os.readv(source.descriptor, [buffer := free.get()])):
+                if not self._spoiled.is_set():
+                    with storage_errors(f"cannot store {source.path}"):
+                        _write_all(copy, memoryview(buffer)[:count])
+                size += count
+                filled.put((buffer, count))
+                self._report(count)
+        finally:
+            filled.put(None)
 
     def _report(self, count: int) -> None:
+        """Tell the caller of progress; stop, if another worker's failure or an interrupt has made this work useless."""
+        if self._stopped.is_set():
+            raise _StoppedError
         if self.progress is not None:
             with self._lock:
                 self.progress(count)
