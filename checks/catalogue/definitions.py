@@ -170,7 +170,7 @@ _WRITTEN = (
     Definition(
         "mgsm",
         "MGSM",
-        "CC-BY-SA-4.0",
+        "CC-BY-4.0",
         "Shi et al. 2022, arXiv 2210.03057",
         layouts.MGSM,
         "mgsm/direct/mgsm_direct_{part}.yaml",

@@ -99,8 +99,15 @@ def kinds(items: int) -> list[Kind]:
     ]
 
 
-def compare(kind: Kind, model: ServedModel, url: str) -> Compared:
-    """Both ways on one kind of work."""
+def start_seconds(kind: Kind, model: ServedModel, url: str) -> float:
+    """How long `lm_eval` takes to start: a run of one item."""
+    with tempfile.TemporaryDirectory() as directory:
+        write_task(Path(directory), "start", kind.config, kind.rows[:1], kind.shots)
+        return _timed(Path(directory), "start", model, url)[0]
+
+
+def compare(kind: Kind, model: ServedModel, url: str, start: float) -> Compared:
+    """Both ways on one kind of work; `start` is how long `lm_eval` takes to start."""
     task = Task(kind.name.replace("-", "_"), kind.config, kind.rows, kind.shots)
     run_task(model, Task("warm_up", kind.config, [*kind.shots, *kind.rows][-1:]), _SEED, lambda _: None)
     begun = time.monotonic()
@@ -109,8 +116,7 @@ def compare(kind: Kind, model: ServedModel, url: str) -> Compared:
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         write_task(folder, task.name, kind.config, kind.rows, kind.shots)
-        start = _timed(folder, task.name, model, url, limit=1)[0]
-        whole, theirs = _timed(folder, task.name, model, url, limit=None)
+        whole, theirs = _timed(folder, task.name, model, url)
     lm_eval = max(0.001, whole - start)
     difference, answers = _differences(ours, theirs)
     return Compared(
@@ -125,11 +131,9 @@ def compare(kind: Kind, model: ServedModel, url: str) -> Compared:
     )
 
 
-def _timed(
-    folder: Path, name: str, model: ServedModel, url: str, limit: int | None
-) -> tuple[float, list[dict[str, Any]]]:
+def _timed(folder: Path, name: str, model: ServedModel, url: str) -> tuple[float, list[dict[str, Any]]]:
     begun = time.monotonic()
-    samples = run_lm_eval(folder, name, url, model.served_name, model.tokenizer, limit=limit)
+    samples = run_lm_eval(folder, name, url, model.served_name, model.tokenizer)
     return time.monotonic() - begun, samples
 
 
@@ -165,8 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     model = ServedModel(served)
     results = []
-    for kind in kinds(given.items):
-        results.append(compare(kind, model, given.endpoint))
+    work = kinds(given.items)
+    start = start_seconds(work[0], model, given.endpoint)
+    for kind in work:
+        results.append(compare(kind, model, given.endpoint, start))
         sys.stdout.write(json.dumps(asdict(results[-1])) + "\n")
         sys.stdout.flush()
     if given.json is not None:

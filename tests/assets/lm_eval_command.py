@@ -43,11 +43,9 @@ def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     return str(path)
 
 
-def run_lm_eval(
-    folder: Path, name: str, url: str, served_name: str, tokenizer: Path, *, limit: int | None = None
-) -> list[dict[str, Any]]:
+def run_lm_eval(folder: Path, name: str, url: str, served_name: str, tokenizer: Path) -> list[dict[str, Any]]:
     """The samples that `lm_eval run` logs for the task `name` of `folder`, in the order of the rows."""
-    output = folder / f"out-{name}-{limit}"
+    output = folder / f"out-{name}"
     arguments = {
         "model": served_name,
         "base_url": f"{url}/v1/completions",
@@ -62,7 +60,6 @@ def run_lm_eval(
     command = [sys.executable, "-m", "lm_eval", "run", "--model", "local-completions", "--model_args"]
     command.append(",".join(f"{key}={value}" for key, value in arguments.items()))
     command += ["--tasks", name, "--include_path", str(folder), "--output_path", str(output), "--log_samples"]
-    command += ["--limit", str(limit)] if limit is not None else []
     environment = {**os.environ, **_OFFLINE, "HF_HOME": str(folder / "cache"), "OPENAI_API_KEY": "none"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     logged = sorted(output.rglob(f"samples_{name}_*.jsonl"))
