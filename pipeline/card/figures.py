@@ -20,7 +20,7 @@ _QUANTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 
 
 def measurement_figures(evidence: MeasurementEvidence, summarise: Summarise, confidence: float) -> dict[str, Any]:
-    """One measurement as a card shows it.  Times are ISO 8601, `confidence` is in (0, 1)."""
+    """One measurement as a card shows it.  Times are ISO 8601; `confidence`, in (0, 1), is that of each bound."""
     digest = evidence.statement.digest
     metrics = [_metric(metric, evidence, summarise, confidence) for metric in evidence.metrics]
     return {
@@ -38,7 +38,7 @@ def measurement_figures(evidence: MeasurementEvidence, summarise: Summarise, con
 
 
 def figure(interval: Interval, evidence: Digest | None) -> dict[str, Any]:
-    """An interval as JSON.  A bound that does not exist (one-sided intervals) is null."""
+    """An interval as JSON; `confidence` is that of each bound.  A bound that does not exist is null."""
     return {
         "value": finite(interval.estimate),
         "low": finite(interval.low),
@@ -77,7 +77,10 @@ def _metric(metric: Metric, evidence: MeasurementEvidence, summarise: Summarise,
 
 def _summary(metric: Metric, summarise: Summarise, confidence: float, digest: Digest) -> dict[str, Any] | None:
     """The figure of `metric`, or None where not one answer was valid: there is no number to show."""
-    return figure(summarise(metric, confidence), digest) if metric.values else None
+    if not metric.values:
+        return None
+    two_sided = round(2 * confidence - 1, 12)  # the interval between two bounds that each hold with `confidence`
+    return figure(replace(summarise(metric, two_sided), confidence=confidence), digest)
 
 
 def _slices(metric: Metric, summarise: Summarise, confidence: float, digest: Digest) -> Iterator[dict[str, Any]]:

@@ -23,6 +23,7 @@ class Cell:
     tone: str
     value: view.Number | None
     interval: str
+    reason: str
     row: view.FigureRow | None
 
 
@@ -113,7 +114,9 @@ def _comparison(rule: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]
 def _cell(rule: Mapping[str, Any], candidate: str) -> Cell:
     unit = rule["metric"]["unit"] or ""
     row = view.rule_figure(rule, candidate, unit, rate=words.is_rate(rule["metric"]["kind"], unit))
-    return Cell(rule["outcome"], view.tone_of(rule), row.value, row.interval, row if row.figure else None)
+    told = not row.figure and rule["outcome"] in ("fail", "stale", "inconclusive")
+    reason = words.visible(rule["reason"]) if told else ""
+    return Cell(rule["outcome"], view.tone_of(rule), row.value, row.interval, reason, row if row.figure else None)
 
 
 def release_html(document: Mapping[str, Any], pages: Mapping[str, str] | None = None) -> bytes:

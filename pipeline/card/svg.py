@@ -17,6 +17,7 @@ _INSET = 8  # room left and right of an axis
 _MIDDLE = 13  # height of the bar's middle line
 _PLOT_WIDTH, _PLOT_HEIGHT = 640, 230  # of a histogram
 _LEFT, _RIGHT, _TOP, _BOTTOM = 20, 20, 50, 44  # its margins
+_MARKED = {"p50": 14, "p95": 28, "p99": 42}  # quantile -> height of its label; p90 stands too close to p95 to be read
 
 
 class _Axis:
@@ -80,12 +81,20 @@ def _estimate(figure: Mapping[str, Any], axis: _Axis) -> str:
         _rectangle("bar", min(zero, value), _MIDDLE - 6, abs(value - zero), 12),
     ]
     if figure["low"] is not None or figure["high"] is not None:
-        low = axis.at(figure["low"] if figure["low"] is not None else axis.low)
-        high = axis.at(figure["high"] if figure["high"] is not None else axis.high)
-        parts.append(_line("whisker", low, _MIDDLE, high, _MIDDLE))
-        parts += [_line("whisker", x, _MIDDLE - 4, x, _MIDDLE + 4) for x in (low, high)]
+        low, high = _bound(figure["low"], axis, axis.low), _bound(figure["high"], axis, axis.high)
+        parts += [_line("whisker", low[0], _MIDDLE, high[0], _MIDDLE), low[1], high[1]]
     parts.append(f'<circle class="estimate" cx="{value}" cy="{_MIDDLE}" r="3"/>')
     return "".join(parts)
+
+
+def _bound(value: float | None, axis: _Axis, edge: float) -> tuple[float, str]:
+    """Where an interval ends, and its mark: a cap, or an arrow where it goes on beyond the picture."""
+    x = axis.at(edge if value is None else value)
+    if value is not None:
+        return x, _line("whisker", x, _MIDDLE - 4, x, _MIDDLE + 4)
+    back = -5 if edge == axis.high else 5
+    points = f"{x:g},{_MIDDLE} {x + back:g},{_MIDDLE - 4} {x + back:g},{_MIDDLE + 4}"
+    return x, f'<polygon class="estimate" points="{points}"/>'
 
 
 def _limits(row: FigureRow, axis: _Axis) -> str:
@@ -123,7 +132,9 @@ def histogram(distribution: Mapping[str, Any]) -> Markup:
             _rectangle("bar", round(_LEFT + index * width + 0.75, 2), base - height, round(width - 1.5, 2), height)
         )
     parts = [*bars, _line("axis", _LEFT, base, _PLOT_WIDTH - _RIGHT, base), _ticks(axis, base, unit)]
-    parts += [_quantile_mark(name, value, axis, unit) for name, value in sorted(distribution["quantiles"].items())]
+    marked = [(name, value) for name, value in sorted(distribution["quantiles"].items()) if name in _MARKED]
+    parts += [_quantile_line(name, axis.at(value)) for name, value in marked]
+    parts += [_quantile_text(name, value, axis, unit) for name, value in marked]
     return _svg(_PLOT_WIDTH, _PLOT_HEIGHT, histogram_text(distribution), "".join(parts), "histogram")
 
 
@@ -146,15 +157,15 @@ def _ticks(axis: _Axis, base: float, unit: str) -> str:
     )
 
 
-def _quantile_mark(name: str, value: float, axis: _Axis, unit: str) -> str:
-    if name == "p90":  # stands too close to p95 to be read
-        return ""
-    x, y = axis.at(value), {"p50": 14, "p95": 28, "p99": 42}[name]
-    right = x > _PLOT_WIDTH / 2
-    text = _text(
-        "mark", x - 4 if right else x + 4, y, f"{name} {words.number(value, unit)}", "end" if right else "start"
-    )
-    return _line("quantile", x, y - 9, x, _PLOT_HEIGHT - _BOTTOM) + text
+def _quantile_line(name: str, x: float) -> str:
+    return _line("quantile", x, _MARKED[name] - 9, x, _PLOT_HEIGHT - _BOTTOM)
+
+
+def _quantile_text(name: str, value: float, axis: _Axis, unit: str) -> str:
+    x = axis.at(value)
+    text = f"{name} {words.number(value, unit)}"
+    place = (x - 4, "end") if x > _PLOT_WIDTH / 2 else (x + 4, "start")
+    return _text("mark", place[0], _MARKED[name], text, place[1])
 
 
 def _svg(width: int, height: int, text: str, body: str, css: str) -> Markup:

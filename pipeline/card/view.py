@@ -12,6 +12,9 @@ _OUTCOME_ORDER = {"fail": 0, "missing": 1, "stale": 2, "inconclusive": 3, "waive
 SEVERITIES = {"block": "must hold", "warn": "warning", "info": "for information"}
 
 
+_LESS = ("environment.", "preflight.")  # facts of the serving that few readers look for
+
+
 @dataclass(frozen=True)
 class Number:
     """A number as shown: its text, the exact value for those who ask, and the digest of its evidence."""
@@ -68,6 +71,12 @@ class FigureRow:
     limit_text: str
     chance: float | None
     slices: tuple[FigureRow, ...] = ()
+
+    @property
+    def range(self) -> str:
+        """The least and the greatest value among the slices."""
+        values = [(part.figure["value"], part.value.text) for part in self.slices if part.figure and part.value]
+        return f"from {min(values)[1]} to {max(values)[1]}" if values else "without a valid answer"
 
 
 @dataclass(frozen=True)
@@ -244,10 +253,13 @@ def reasons(card: Mapping[str, Any]) -> list[RuleRow]:
 
 
 def conditions(card: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]], list[tuple[str, str]], str]]:
-    """How it was measured: (checks, rows of serving, rows of environment, evidence)."""
+    """How it was measured: (checks, what matters most of the serving, everything else, evidence)."""
     for group in card["conditions"]:
         checks = ", ".join(words.visible(check) for check in group["checks"])
-        yield checks, words.flat(group["serving"]), words.flat(group["environment"]), group["evidence"]
+        serving = words.flat(group["serving"])
+        most = [row for row in serving if not row[0].startswith(_LESS)]
+        rest = [row for row in serving if row[0].startswith(_LESS)]
+        yield checks, most, [*rest, *words.flat(group["environment"])], group["evidence"]
 
 
 def licence_of(card: Mapping[str, Any]) -> str | None:

@@ -77,16 +77,22 @@ def number(value: float | None, unit: str = "", *, rate: bool = False) -> str:
     return text if unit in _RATIO_UNITS else f"{text} {visible(unit)}"
 
 
-def percent(value: float) -> str:
+def percent(value: float, decimals: int | None = None) -> str:
     """A ratio in per cent, with two decimals where little is left to 0 or 100 %, and one elsewhere."""
     scaled = value * 100
     if scaled in (0, 100):
         return f"{scaled:.0f} %"
-    return f"{scaled:.2f} %" if abs(scaled) < 10 or abs(scaled) > 90 else f"{scaled:.1f} %"
+    return f"{scaled:.{_decimals(value) if decimals is None else decimals}f} %"
+
+
+def _decimals(ratio: float) -> int:
+    return 1 if 0.1 <= abs(ratio) <= 0.9 or ratio in (0, 1) else 2
 
 
 def exact(value: float, unit: str = "", *, rate: bool = False) -> str:
     """A number that people chose, such as a limit, with as many digits as they gave it."""
+    if not rate and unit in _SECOND_UNITS:
+        return f"{value:g} s" if abs(value) >= 1 or value == 0 else f"{value * 1000:g} ms"
     return f"{value * 100:.6g} %" if rate else number(value, unit)
 
 
@@ -99,8 +105,11 @@ def interval(figure: Mapping[str, Any], unit: str, *, rate: bool) -> str:
         return f"up to {number(high, unit, rate=rate)}"
     if high is None:
         return f"from {number(low, unit, rate=rate)}"
-    first = number(low, "" if not rate and unit not in _SECOND_UNITS else unit, rate=rate)
-    return f"{first} to {number(high, unit, rate=rate)}"
+    if rate:
+        decimals = max(_decimals(low), _decimals(high))
+        return f"{percent(low, decimals)} to {percent(high, decimals)}"
+    first = number(low, "" if unit not in _SECOND_UNITS else unit)
+    return f"{first} to {number(high, unit)}"
 
 
 def size(value: int) -> str:
@@ -135,7 +144,7 @@ def _joined(prefix: str, name: str) -> str:
 
 def _scalar(value: object) -> str:
     if value is None:
-        return "not recorded"
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

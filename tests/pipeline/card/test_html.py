@@ -97,7 +97,7 @@ def test_each_measured_number_links_to_its_evidence(promoted: CardSources) -> No
 def test_plots_show_interval_limit_and_distribution(promoted: CardSources) -> None:
     text = to_html(build_card(promoted)).decode()
     assert text.count('class="bar-plot"') >= 7
-    assert "acc: 54.0 %, interval 49.8 % to 58.2 %, the policy demands at least 45 %, a guesser gets 25.0 %" in text
+    assert "acc: 54.0 %, interval 50.5 % to 57.5 %, the policy demands at least 45 %, a guesser gets 25.0 %" in text
     assert text.count('class="histogram"') == 1
     assert "Distribution of 160 values from" in text
 

@@ -32,6 +32,7 @@ def test_an_interval_leaves_out_bounds_that_do_not_exist() -> None:
     assert words.interval({"low": None, "high": 0.5}, "", rate=True) == "up to 50.0 %"
     assert words.interval({"low": 0.5, "high": None}, "", rate=True) == "from 50.0 %"
     assert words.interval({"low": None, "high": None}, "", rate=True) == "no interval"
+    assert words.interval({"low": 0.8, "high": 0.955}, "", rate=True) == "80.00 % to 95.50 %"
     assert words.interval({"low": 1.25, "high": 2.5}, "nats", rate=False) == "1.25 to 2.5 nats"
 
 
@@ -52,7 +53,7 @@ def test_nested_facts_become_rows() -> None:
         ("a", "1, 2"),
         ("b.cores", "2"),
         ("b.on", "yes"),
-        ("c.1.x", "not recorded"),
+        ("c.1.x", "none"),
         ("d", "0.1"),
         ("e", "none"),
     ]
