@@ -60,7 +60,8 @@ class Patience:
     """Bounds in seconds, and how often a request is tried.
 
     `request` is for one answer, `idle` between two chunks of a stream, `stall` for an engine that has requests and
-    makes no step, at which one looks every `look` seconds.
+    makes no step, at which one looks every `look` seconds.  After `breakdown` requests in a row that failed in spite of
+    every attempt the server counts as dead: their absence says nothing about the model.
     """
 
     connect: float = 10.0
@@ -70,6 +71,7 @@ class Patience:
     look: float = 5.0
     attempts: int = 4
     pause: float = 0.25
+    breakdown: int = 16
 
 
 class RequestFailedError(Exception):
@@ -86,6 +88,7 @@ class Transport:
         self.endpoint = endpoint
         self.patience = patience
         self.check_alive = check_alive
+        self._failed_in_a_row = 0
 
     def session(self) -> ClientSession:
         """A new session for the running event loop; the caller closes it."""
@@ -112,12 +115,26 @@ class Transport:
         """
         for attempt in range(1, self.patience.attempts + 1):
             try:
-                return await self._once(session, path, body)
+                answer = await self._once(session, path, body)
             except _PassingError as error:
                 if attempt == self.patience.attempts:
+                    self._count_failure(error)
                     raise RequestFailedError(f"{error} ({attempt} attempts)") from error
                 await asyncio.sleep(self.patience.pause * 2 ** (attempt - 1))
+            else:
+                self._failed_in_a_row = 0
+                return answer
         raise RequestFailedError("no attempt was allowed")
+
+    def _count_failure(self, error: _PassingError) -> None:
+        """Raises ServingError when too many requests in a row have failed."""
+        self._failed_in_a_row += 1
+        if self._failed_in_a_row >= self.patience.breakdown:
+            raise ServingError(
+                "the model server answers nothing any more",
+                why=f"{self._failed_in_a_row} requests in a row failed in every attempt, the last because {error}.",
+                remedy="See the server's log, then run the same command again; what had finished is kept.",
+            ) from error
 
     async def _once(self, session: ClientSession, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         import aiohttp

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.cli.output import ExitCode
 from pipeline.run_directory import RunDirectory
+from tests.fakes.brain import Asked, Brain, Faults
 from tests.fakes.openai_server import FakeServer
 from tests.fakes.pupil import Pupil
 from tests.runs import Organisation, found_organisation
@@ -198,20 +199,23 @@ def test_a_checkpoint_changed_after_signing_is_stopped_before_the_server_is_aske
     assert json.loads((site.run / "good" / "card.json").read_text())["outcome"] == "stopped-at-signature"
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, server: FakeServer) -> None:
-    """The server begins to fail in the middle; what had been measured by then is not measured again."""
-    from tests.fakes.brain import Faults
+def test_a_run_whose_server_died_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """The server answers nothing from the first short answer on; what was measured by then is not measured again."""
+    site, pupil = found_organisation(tmp_path / "site"), Pupil()
 
-    site = found_organisation(tmp_path / "site")
-    healthy = server.faults
-    server.faults = Faults(drop=True, only=lambda prompt: "Help" in prompt)
-    try:
-        stopped = site.release(server.url)
-    finally:
-        server.faults = healthy
-    assert stopped.code != ExitCode.YES
-    resumed = site.release(server.url)
-    assert resumed.code in (ExitCode.YES, ExitCode.DENIED, ExitCode.INCONCLUSIVE)
+    def die(asked: Asked) -> str:
+        mortal.faults = Faults(drop=True)
+        return pupil.answer(asked)
+
+    with FakeServer(site.root / "checkpoint", Brain(die, pupil.logprob), name="good") as mortal:
+        stopped = site.release(mortal.url)
+        mortal.faults, mortal.brain = Faults(), pupil.brain
+        resumed = site.release(mortal.url)
+    assert stopped.code == ExitCode.SYSTEM_FAILURE, stopped.stdout + stopped.stderr
+    assert "performance/completion: done" in stopped.stderr
+    assert resumed.code == ExitCode.YES, resumed.stdout + resumed.stderr
+    assert "performance/completion" not in resumed.stderr
+    assert "performance/answer: done" in resumed.stderr
 
 
 def _edit_a_measurement(site: Organisation) -> None:
