@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.files import read_bounded
 _GENERATING = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS", "_TRANSFORMERS_SUPPORTED_MODELS")
 
 
+@functools.cache  # what is installed does not change while a command runs
 def served_architectures() -> frozenset[str] | None:
     """The architectures that generate text under the installed vLLM; None where vLLM, or its list, is not to be had."""
     specification = importlib.util.find_spec("vllm")

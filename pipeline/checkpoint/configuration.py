@@ -141,7 +141,8 @@ def _outside(name: str, path: str, key: str, value: Any) -> Finding | None:
     """The finding for a setting that makes a loader read what is not in the checkpoint."""
     if not isinstance(value, str):
         return None
-    if key in _LOADED_NAMES and value:
+    speculator = key == "name_or_path" and path.startswith("speculators_config.")  # vLLM then serves what it names
+    if (key in _LOADED_NAMES or speculator) and value:
         message = f"'{path}' makes a loader fetch another model: {value[:100]!r}."
         return finding("checkpoint.remote-reference", name, message)
     if _ADDRESS.match(value):

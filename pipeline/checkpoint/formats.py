@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from pipeline.checkpoint.catalogue import finding
 from pipeline.checkpoint.inspected import Finding
+from pipeline.checkpoint.pickle_report import describe_pickle
 from pipeline.checkpoint.tree import File, Tree
 
 _HEAD = 64 * 1024  # bytes looked at from the start of a file
@@ -146,9 +147,9 @@ def is_pickle(data: bytes) -> bool:
 
 def _pickle(file: File, head: bytes) -> Finding | None:
     if is_pickle(head) or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and len(head) > 1):
-        return finding("checkpoint.pickle", file.name, "It is a Python pickle, which runs code when it is loaded.")
+        return finding("checkpoint.pickle", file.name, f"It is a Python pickle. {describe_pickle(file, head)}")
     if file.suffix in _PICKLE_SUFFIXES:
-        message = f"Files called *{file.suffix} are loaded as Python pickles, which run code when they are loaded."
+        message = f"Files called *{file.suffix} are loaded as Python pickles. {describe_pickle(file, head)}"
         return finding("checkpoint.pickle", file.name, message)
     return None
 
@@ -167,9 +168,8 @@ def _archive(file: File, head: bytes) -> Finding | None:
     if kind is None:
         return None
     if b"/data.pkl" in head or b"data.pkl" in head[:512]:
-        return finding(
-            "checkpoint.pickle", file.name, "It is a zip with a Python pickle inside, as torch.save writes it."
-        )
+        message = f"It is a zip with a Python pickle inside, as torch.save writes it. {describe_pickle(file, head)}"
+        return finding("checkpoint.pickle", file.name, message)
     return finding("checkpoint.archive", file.name, f"It is {kind}; what is packed inside cannot be reviewed as files.")
 
 
@@ -204,7 +204,8 @@ def _polyglot(file: File) -> Iterator[Finding]:
         message = "It ends in a zip directory: a reader of archives would see other contents than a reader of tensors."
         yield finding("checkpoint.polyglot", file.name, message)
     if is_pickle(file.head(_HEAD)):
-        yield finding("checkpoint.pickle", file.name, "It is a Python pickle under the name of a safetensors file.")
+        message = f"It is a Python pickle under the name of a safetensors file. {describe_pickle(file, b'')}"
+        yield finding("checkpoint.pickle", file.name, message)
 
 
 def _ends_as_zip(file: File) -> bool:

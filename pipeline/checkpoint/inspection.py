@@ -19,8 +19,9 @@ from pipeline.checkpoint.inspected import Checkpoint, Finding, Inspection
 from pipeline.checkpoint.licence import inspect_licence
 from pipeline.checkpoint.parameters import count_parameters, is_embedding, is_head
 from pipeline.checkpoint.safetensors_header import TensorEntry
+from pipeline.checkpoint.tensor_scan import judge_tensors, scan_file
 from pipeline.checkpoint.tokenizer import inspect_tokenizer, read_tokenizer
-from pipeline.checkpoint.tree import list_tree
+from pipeline.checkpoint.tree import Tree, list_tree
 from pipeline.checkpoint.weights import Weights, read_weights
 from pipeline.errors import UnsafeCheckpointError
 from pipeline.signature.verified import VerifiedCandidate
@@ -28,8 +29,8 @@ from pipeline.signature.verified import VerifiedCandidate
 _LAYER = re.compile(r"^(?:language_model\.|model\.|transformer\.|gpt_neox\.|decoder\.)*(?:layers|h|blocks)\.(\d+)\.")
 
 
-def inspect_directory(root: Path) -> Inspection:
-    """Inspect the checkpoint in `root`, signed or not.
+def inspect_directory(root: Path, *, deep: bool = False) -> Inspection:
+    """Inspect the checkpoint in `root`, signed or not; with `deep` the values of the tensors are read as well.
 
     Raises:
         RequestError: `root` is no directory.
@@ -50,6 +51,7 @@ def inspect_directory(root: Path) -> Inspection:
         *configuration.findings,
         *inspect_architecture(architecture, served_architectures()),
         *_agreement(weights, configuration),
+        *(_deep(tree, weights) if deep else ()),
         *inspect_tokenizer(tokenizer, configuration, _rows(weights)),
     ]
     findings.extend(inspect_templates(templates, configuration))
@@ -74,14 +76,14 @@ def inspect_directory(root: Path) -> Inspection:
     )
 
 
-def inspect_candidate(verified: VerifiedCandidate) -> Checkpoint:
+def inspect_candidate(verified: VerifiedCandidate, *, deep: bool = False) -> Checkpoint:
     """Inspect a verified candidate's copy in the store, and compare what it is with what the release claims.
 
     Raises:
         UnsafeCheckpointError: a finding is `deny`; `problems` lists all of these.
         StorageError: the disk failed.
     """
-    inspection = inspect_directory(verified.root)
+    inspection = inspect_directory(verified.root, deep=deep)
     claimed = compare_claims(inspection, verified.candidate.claims)
     inspection = replace(inspection, findings=(*inspection.findings, *claimed))
     denied = inspection.denied
@@ -94,6 +96,13 @@ def inspect_candidate(verified: VerifiedCandidate) -> Checkpoint:
             problems=tuple(f"{found.id}: {found.file or 'the checkpoint'}: {found.message}" for found in denied),
         )
     return Checkpoint(verified, inspection)
+
+
+def _deep(tree: Tree, weights: Weights) -> Iterator[Finding]:
+    """The deep scan of every file whose header is sound."""
+    sound = [file for file in tree.files if file.name in weights.files and not weights.files[file.name].findings]
+    facts = tuple(fact for file in sound for fact in scan_file(file, weights.files[file.name]))
+    yield from judge_tensors(facts)
 
 
 def _agreement(weights: Weights, configuration: Configuration) -> Iterator[Finding]:

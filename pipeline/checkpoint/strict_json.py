@@ -14,12 +14,11 @@ from typing import Any, NoReturn
 from pipeline.errors import FileFormatError
 
 SIZE_LIMIT = 16 * 1024 * 1024  # bytes; configuration files and safetensors headers are far below it
-CONTAINER_LIMIT = 500_000  # objects and arrays; about 100 MB when parsed
-_VALUES_A_CONTAINER = 4  # on average; a safetensors header has two
+VALUE_LIMIT = 600_000  # of which half may be objects and arrays; a header of 100,000 tensors has as many
 DEPTH_LIMIT = 64
 
 
-def parse_json(data: bytes, name: str, *, size_limit: int = SIZE_LIMIT, containers: int = CONTAINER_LIMIT) -> Any:
+def parse_json(data: bytes, name: str, *, size_limit: int = SIZE_LIMIT, values: int = VALUE_LIMIT) -> Any:
     """The value in `data`; `name` is for the messages.
 
     Raises:
@@ -27,8 +26,8 @@ def parse_json(data: bytes, name: str, *, size_limit: int = SIZE_LIMIT, containe
     """
     if len(data) > size_limit:
         raise malformed(name, f"It is larger than {size_limit} bytes.")
-    if data.count(b"[") + data.count(b"{") > containers or data.count(b",") > containers * _VALUES_A_CONTAINER:
-        raise malformed(name, f"It has more than {containers} objects and arrays, or too many values in them.")
+    if data.count(b"[") + data.count(b"{") > values // 2 or data.count(b",") > values:
+        raise malformed(name, f"It has more than {values} values, or more than half as many objects and arrays.")
     try:
         value = json.loads(
             data.decode("utf-8"), object_pairs_hook=_object, parse_constant=_no_constant, parse_float=_finite

@@ -9,11 +9,14 @@ from typing import Any
 from pipeline.checkpoint.catalogue import finding
 from pipeline.checkpoint.configuration import Configuration
 from pipeline.checkpoint.inspected import Finding
-from pipeline.checkpoint.strict_json import parse_object
-from pipeline.checkpoint.tree import Tree
+from pipeline.checkpoint.json_members import members
+from pipeline.checkpoint.strict_json import malformed, parse_json
+from pipeline.checkpoint.tree import File, Tree
 from pipeline.errors import FileFormatError
 
-_TOKENIZER_LIMIT = 64 * 1024 * 1024  # bytes
+_TOKENIZER_LIMIT = 48 * 1024 * 1024  # bytes; the largest published, of 262,144 tokens, has 33 million
+_VOCABULARY_LIMIT = 20 * 1024 * 1024  # bytes of the vocabulary alone
+_MOST_TOKENS = 520_000  # values; 262,144 tokens as a mapping, or as a list of token and score
 _FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt", "spiece.model")
 
 
@@ -34,28 +37,42 @@ def read_tokenizer(tree: Tree) -> Tokenizer:
     if file is None:
         return Tokenizer(True, {}, ())
     try:
-        document = parse_object(
-            file.head(_TOKENIZER_LIMIT + 1), file.name, size_limit=_TOKENIZER_LIMIT, containers=2_000_000
-        )
-        return Tokenizer(True, _tokens(document), ())
+        return Tokenizer(True, _tokens(file), ())
     except FileFormatError as error:
         return Tokenizer(True, {}, (finding("checkpoint.tokenizer", file.name, f"It cannot be read: {error.why}"),))
 
 
-def _tokens(document: Mapping[str, Any]) -> dict[str, int]:
-    """The vocabulary of the model and the added tokens; a unigram vocabulary is a list of token and score."""
-    model = document.get("model")
-    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+def _tokens(file: File) -> dict[str, int]:
+    """The vocabulary of the model and the added tokens; all else in the file is passed over without being kept."""
+    if file.size > _TOKENIZER_LIMIT:
+        raise malformed(file.name, f"It is larger than {_TOKENIZER_LIMIT} bytes.")
+    data = file.head(_TOKENIZER_LIMIT)
     tokens: dict[str, int] = {}
-    if isinstance(vocabulary, dict):
-        tokens = {token: number for token, number in vocabulary.items() if type(number) is int}
-    elif isinstance(vocabulary, list):
-        tokens = {str(piece[0]): place for place, piece in enumerate(vocabulary) if isinstance(piece, list) and piece}
-    added = document.get("added_tokens")
-    for token in added if isinstance(added, list) else ():
+    document = members(data, file.name)
+    if "model" in document:
+        start, end = document["model"]
+        model = members(data, file.name, start, end)
+        if "vocab" in model:
+            tokens.update(_vocabulary(_value(data, model["vocab"], file.name)))
+    for token in _list(_value(data, document["added_tokens"], file.name)) if "added_tokens" in document else ():
         if isinstance(token, dict) and type(token.get("id")) is int:
             tokens[str(token.get("content"))] = token["id"]
     return tokens
+
+
+def _value(data: bytes, span: tuple[int, int], name: str) -> Any:
+    return parse_json(data[slice(*span)], name, size_limit=_VOCABULARY_LIMIT, values=_MOST_TOKENS)
+
+
+def _vocabulary(value: Any) -> dict[str, int]:
+    """Tokens and their numbers; the vocabulary of a unigram model is a list of token and score."""
+    if isinstance(value, dict):
+        return {token: number for token, number in value.items() if type(number) is int}
+    return {str(piece[0]): place for place, piece in enumerate(_list(value)) if isinstance(piece, list) and piece}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def inspect_tokenizer(tokenizer: Tokenizer, configuration: Configuration, rows: int | None) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from pipeline.checkpoint.strict_json import parse_object
 from pipeline.checkpoint.tree import File, Tree
 from pipeline.errors import FileFormatError
 
-_INDEX_LIMIT = 64 * 1024 * 1024  # bytes; about 100 a tensor
+_INDEX_LIMIT = 24 * 1024 * 1024  # bytes; about 100 a tensor
 _INDEX_SUFFIX = ".safetensors.index.json"
 
 

@@ -19,13 +19,14 @@ _ORDER = ("deny", "block", "warn", "info")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("checkpoint", type=Path, metavar="DIR", help="the directory with config.json and the weights")
+    parser.add_argument("--deep", action="store_true", help="read the values of the tensors as well")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Inspect, print, and say DENIED when a finding makes the checkpoint unsafe to load."""
     from pipeline.checkpoint import inspect_directory
 
-    inspection = inspect_directory(arguments.checkpoint)
+    inspection = inspect_directory(arguments.checkpoint, deep=arguments.deep)
     output.result(as_document(inspection), as_text(inspection))
     return ExitCode.DENIED if inspection.denied else ExitCode.YES
 

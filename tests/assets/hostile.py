@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.assets.checkpoints import make_tiny_checkpoint
+from tests.assets.checkpoints import CHAT_TEMPLATE, make_tiny_checkpoint
 from tests.assets.hostile_files import HOSTILE_FILES
 from tests.assets.hostile_settings import HOSTILE_SETTINGS
 from tests.assets.hostile_templates import HOSTILE_TEMPLATES
@@ -28,7 +28,8 @@ class Hostile:
 
     def make(self, directory: Path) -> Path:
         """Write the hostile checkpoint into `directory` and return it."""
-        make_tiny_checkpoint(directory)
+        template = CHAT_TEMPLATE if self.name.startswith("template-") else None  # rendering one takes a while
+        make_tiny_checkpoint(directory, chat_template=template)
         self.spoil(directory)
         return directory
 

@@ -67,6 +67,10 @@ _SETTINGS: Mapping[str, Attack] = {
         "checkpoint.remote-reference",
         _sets("adapter_config.json", base_model_name_or_path="someone/model"),
     ),
+    "speculator-of-a-hub": (
+        "checkpoint.remote-reference",
+        _config(speculators_config={"verifier": {"name_or_path": "someone/model"}}),
+    ),
     "no-config": ("checkpoint.config-missing", lambda directory: (directory / "config.json").unlink()),
     "config-no-json": ("checkpoint.json", _writes("config.json", b"{'single': 'quotes'}")),
     "config-a-list": ("checkpoint.config", _writes("config.json", b"[]")),
@@ -87,6 +91,12 @@ _SETTINGS: Mapping[str, Attack] = {
         "checkpoint.tokenizer",
         _writes("tokenizer.json", b'{"model":{"merges":[' + b"[]," * 15_000_000 + b"[]]}}"),
     ),
+    "tokenizer-of-many-tokens": (
+        "checkpoint.tokenizer",
+        _writes("tokenizer.json", b'{"model":{"vocab":{' + b'"a":1,' * 3_000_000 + b'"b":1}}}'),
+    ),
+    "tokenizer-names-a-key-twice": ("checkpoint.tokenizer", _writes("tokenizer.json", b'{"model":{},"model":{}}')),
+    "tokenizer-goes-on": ("checkpoint.tokenizer", _writes("tokenizer.json", b'{"model":{}} {"model":{}}')),
     "tokenizer-a-list": ("checkpoint.tokenizer", _writes("tokenizer.json", b"[]")),
 }
 

@@ -88,7 +88,7 @@ def _sharded(spoil: Callable[[Path], object]) -> Callable[[Path], object]:
 
     def sharded(directory: Path) -> None:
         (directory / "model.safetensors").unlink()
-        make_tiny_checkpoint(directory, shards=2)
+        make_tiny_checkpoint(directory, shards=2, chat_template=None)
         spoil(directory)
 
     return sharded
