@@ -70,6 +70,7 @@ CATALOGUE: Mapping[str, tuple[Severity, str]] = MappingProxyType(
         "checkpoint.architecture-unknown": ("block", "Install a vLLM that serves this architecture, or withdraw it."),
         "checkpoint.output-head": ("block", "Correct tie_word_embeddings, or add lm_head.weight."),
         "checkpoint.output-head-unused": ("warn", "Remove lm_head.weight, or set tie_word_embeddings to false."),
+        "checkpoint.sampling-defaults": ("info", "Nothing: measurements state their own sampling."),
         "checkpoint.config-mismatch": ("block", "Make config.json and the weights agree."),
         # tokenizer and chat template
         "checkpoint.tokenizer-missing": ("block", "Add the tokenizer's files."),

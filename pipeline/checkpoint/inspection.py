@@ -11,7 +11,7 @@ from pipeline.checkpoint.architecture import inspect_architecture, served_archit
 from pipeline.checkpoint.attention import context_length, read_attention
 from pipeline.checkpoint.card import read_card
 from pipeline.checkpoint.catalogue import finding
-from pipeline.checkpoint.chat_template import find_templates, inspect_templates, template_digest
+from pipeline.checkpoint.chat_template import compare_templates, find_templates, inspect_templates, template_digest
 from pipeline.checkpoint.claims import compare_claims
 from pipeline.checkpoint.configuration import Configuration, read_configuration
 from pipeline.checkpoint.formats import inspect_formats
@@ -29,8 +29,11 @@ from pipeline.signature.verified import VerifiedCandidate
 _LAYER = re.compile(r"^(?:language_model\.|model\.|transformer\.|gpt_neox\.|decoder\.)*(?:layers|h|blocks)\.(\d+)\.")
 
 
-def inspect_directory(root: Path, *, deep: bool = False) -> Inspection:
-    """Inspect the checkpoint in `root`, signed or not; with `deep` the values of the tensors are read as well.
+def inspect_directory(root: Path, *, deep: bool = False, baseline: Path | None = None) -> Inspection:
+    """Inspect the checkpoint in `root`, signed or not.
+
+    With `deep` the values of the tensors are read as well.  `baseline` is the directory of the model that this one is
+    to replace: what changed in the chat template is then a finding.
 
     Raises:
         RequestError: `root` is no directory.
@@ -51,10 +54,13 @@ def inspect_directory(root: Path, *, deep: bool = False) -> Inspection:
         *configuration.findings,
         *inspect_architecture(architecture, served_architectures()),
         *_agreement(weights, configuration),
+        *_sampling(configuration),
         *(_deep(tree, weights) if deep else ()),
         *inspect_tokenizer(tokenizer, configuration, _rows(weights)),
     ]
     findings.extend(inspect_templates(templates, configuration))
+    if baseline is not None:
+        findings.extend(compare_templates(templates, _templates_of(baseline)))
     if not templates:
         findings.append(finding("checkpoint.chat-template-missing", None, "There is no chat template."))
     findings += [*card.findings, *licence_findings]
@@ -76,14 +82,14 @@ def inspect_directory(root: Path, *, deep: bool = False) -> Inspection:
     )
 
 
-def inspect_candidate(verified: VerifiedCandidate, *, deep: bool = False) -> Checkpoint:
+def inspect_candidate(verified: VerifiedCandidate, *, deep: bool = False, baseline: Path | None = None) -> Checkpoint:
     """Inspect a verified candidate's copy in the store, and compare what it is with what the release claims.
 
     Raises:
         UnsafeCheckpointError: a finding is `deny`; `problems` lists all of these.
         StorageError: the disk failed.
     """
-    inspection = inspect_directory(verified.root, deep=deep)
+    inspection = inspect_directory(verified.root, deep=deep, baseline=baseline)
     claimed = compare_claims(inspection, verified.candidate.claims)
     inspection = replace(inspection, findings=(*inspection.findings, *claimed))
     denied = inspection.denied
@@ -96,6 +102,11 @@ def inspect_candidate(verified: VerifiedCandidate, *, deep: bool = False) -> Che
             problems=tuple(f"{found.id}: {found.file or 'the checkpoint'}: {found.message}" for found in denied),
         )
     return Checkpoint(verified, inspection)
+
+
+def _templates_of(root: Path) -> Mapping[str, str]:
+    tree = list_tree(root)
+    return find_templates(tree, read_configuration(tree))
 
 
 def _deep(tree: Tree, weights: Weights) -> Iterator[Finding]:
@@ -121,6 +132,15 @@ def _agreement(weights: Weights, configuration: Configuration) -> Iterator[Findi
         message = f"num_hidden_layers is {layers}; the weights have {len(found)} layers."
         yield finding("checkpoint.config-mismatch", "config.json", message)
     yield from _output_head(weights, configuration)
+
+
+def _sampling(configuration: Configuration) -> Iterator[Finding]:
+    """Sampling settings of the checkpoint's own, which a server takes for its defaults unless it is told not to."""
+    names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty", "max_new_tokens")
+    own = [f"{name} = {str(value)[:20]}" for name in names if (value := configuration.generation.get(name)) is not None]
+    if own:
+        message = f"It brings defaults for sampling: {', '.join(own)}."
+        yield finding("checkpoint.sampling-defaults", "generation_config.json", message)
 
 
 def _output_head(weights: Weights, configuration: Configuration) -> Iterator[Finding]:

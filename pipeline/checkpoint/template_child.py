@@ -114,7 +114,6 @@ def render_case(template: Template, case: Case, tokens: dict[str, str]) -> dict[
     parts: list[str] = []
     size = 0
     try:
-        signal.setitimer(signal.ITIMER_VIRTUAL, _RENDER_SECONDS)
         values = {**tokens, "messages": case.messages, "tools": tools, "add_generation_prompt": True, "documents": None}
         for part in template.generate(**values, strftime_now=now):
             size += len(part)
@@ -123,8 +122,6 @@ def render_case(template: Template, case: Case, tokens: dict[str, str]) -> dict[
             parts.append(part)
     except Exception as error:  # a hostile template can raise anything; each kind is reported
         return _failure(error, dates)
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     return {"text": "".join(parts), "dates": dates}
 
 
@@ -175,7 +172,9 @@ def _outcomes(
     for case in cases:
         if time.process_time() > _BATCH_SECONDS:
             break
+        signal.setitimer(signal.ITIMER_VIRTUAL, _RENDER_SECONDS)
         outcomes.append(render_case(template, case, request["tokens"]))
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         if outcomes[-1].get("error") in ("escape", "time", "size"):
             break
     guard.closed = False

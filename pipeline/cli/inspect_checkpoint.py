@@ -19,6 +19,7 @@ _ORDER = ("deny", "block", "warn", "info")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("checkpoint", type=Path, metavar="DIR", help="the directory with config.json and the weights")
+    parser.add_argument("--baseline", type=Path, metavar="DIR", help="a checkpoint whose chat template to compare with")
     parser.add_argument("--deep", action="store_true", help="read the values of the tensors as well")
 
 
@@ -26,7 +27,7 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Inspect, print, and say DENIED when a finding makes the checkpoint unsafe to load."""
     from pipeline.checkpoint import inspect_directory
 
-    inspection = inspect_directory(arguments.checkpoint, deep=arguments.deep)
+    inspection = inspect_directory(arguments.checkpoint, deep=arguments.deep, baseline=arguments.baseline)
     output.result(as_document(inspection), as_text(inspection))
     return ExitCode.DENIED if inspection.denied else ExitCode.YES
 
