@@ -139,7 +139,8 @@ class AuditLog:
             os.ftruncate(descriptor, tail.end)  # a line torn by an earlier crash
             _write_all(descriptor, line, tail.end)
             os.fsync(descriptor)
-            sync_directory(self.path)
+            if tail.end == 0:
+                sync_directory(self.path)
             write_atomic(self._head, seal(_head_payload(after), HEAD_PAYLOAD, [key]))
         except (OSError, StorageError) as error:
             with contextlib.suppress(OSError):  # if this fails too, the entry is whole and counts

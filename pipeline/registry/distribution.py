@@ -125,6 +125,9 @@ class DistributionRegistry(Registry):
             found = len(data), digest
         return None if found == (size, digest) else "it was edited"
 
+    def settle(self) -> None:
+        """Nothing: what a server has acknowledged is its to keep."""
+
     def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
         native = self._index(f"referrers/{parse_digest(subject)}")
         return self._index(f"manifests/{_fallback_tag(subject)}") or () if native is None else native

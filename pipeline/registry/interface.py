@@ -135,6 +135,10 @@ class Registry(ABC):
     def referrers(self, subject: Digest) -> tuple[Descriptor, ...]:
         """The announced manifests attached to `subject`."""
 
+    @abstractmethod
+    def settle(self) -> None:
+        """Make everything stored so far survive a power cut.  Raises StorageError."""
+
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
         """While inside, nothing that is stored can be collected as garbage."""

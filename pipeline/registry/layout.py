@@ -156,6 +156,10 @@ class LayoutRegistry(Registry):
             if REF_NAME not in entry.annotations and self._subject(entry.digest) == subject
         )
 
+    def settle(self) -> None:
+        with storage_errors(f"cannot write to {self.location}"):
+            sync_directory(self.root / "blobs" / "sha256")
+
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
         if not self.root.is_dir() or os.access(self.root, os.W_OK):
@@ -216,7 +220,6 @@ class LayoutRegistry(Registry):
                     os.fsync(descriptor)
             with storage_errors(f"cannot write to {self.location}"):
                 temporary.rename(final)
-                sync_directory(final.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

@@ -83,6 +83,7 @@ def revoke(
         attachment = Attachment(kinds.REVOCATION, "revocation.json", kinds.DSSE_JSON, envelope)
         registry.put_blob(envelope)
         attached = [_attached(attachment, placement, registry, log) for placement in _models(history, subject)]
+        registry.settle()
         with registry.table.changing() as change:
             details = {"reason": reason, "person": member.name, "record": sha256(envelope)}
             entry = log.append(REVOKED, subject, details, operator.pipeline)

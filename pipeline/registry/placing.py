@@ -55,6 +55,7 @@ def place(
         "result": record.result,
         "emergency": record.emergency,
     }
+    registry.settle()
     with registry.table.changing() as change:
         now = current_history(registry, log).current(record.name, record.stage)
         if (None if now is None else now.record) != seen:

@@ -21,7 +21,7 @@ from pipeline.policy.document import Policy, load_policy
 from pipeline.policy.gate import decide
 from pipeline.replay import replay
 
-KEY = generate_key()
+JUDGE_KEY = KEY = generate_key()
 AT = datetime(2026, 11, 2, tzinfo=UTC)
 SUBJECT = sha256(b"candidate")
 ITEMS = 400

@@ -292,3 +292,25 @@ def test_audit_replay_of_a_decision_that_cannot_be_recomputed(ready: Case) -> No
 
     assert code != ExitCode.YES
     assert "policy" in text
+
+
+def test_audit_replay_of_a_decision(ready: Case, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from tests.pipeline.test_replay import JUDGE_KEY, judge
+
+    judged = judge(tmp_path / "judged")
+    site = ready.office.site.path
+    (tmp_path / "keys" / "judge.pub").write_bytes(JUDGE_KEY.verifying_key.pem)
+    text = site.read_text().replace("[pipeline]", '[pipeline]\npublic_keys = ["keys/judge.pub"]')
+    site.write_text(f'{text}\n[store]\npath = "judged"\n')
+
+    code, document = airlock(ready, "audit", "replay", judged.digest)
+    assert (code, document["same"], document["verdict"]) == (ExitCode.YES, True, "GO")
+    assert "byte for byte" in airlock(ready, "audit", "replay", judged.digest, json_output=False)[1]
+
+    forged = replace(judged.store.decision(judged.digest), approvals=())
+    digest = judged.store.record_decision(forged, JUDGE_KEY)
+    code, document = airlock(ready, "audit", "replay", digest)
+    assert (code, document["same"]) == (ExitCode.DENIED, False)
+    assert "NOT the same" in airlock(ready, "audit", "replay", digest, json_output=False)[1]
