@@ -147,7 +147,8 @@ def _consistent(measurements: Sequence[MeasurementEvidence]) -> RuleResult:
 def _covers(case: Case, applicable: Sequence[AnyRule]) -> RuleResult:
     """A policy whose blocking rules are all for others would let this candidate pass unlooked-at."""
     blocking = sum(rule.severity == "block" for rule in applicable)
-    skipped = [rule.id for rule in case.policy.rules if rule not in applicable]
+    counted = {rule.id for rule in applicable}
+    skipped = [rule.id for rule in case.policy.rules if rule.id not in counted]
     if not blocking:
         why = "No blocking rule of the policy is for this candidate at this time and stage."
         return _result("policy.covers-candidate", "fail", why, "Add a blocking rule for it to the policy.")

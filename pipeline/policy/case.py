@@ -8,19 +8,21 @@ from datetime import datetime
 
 import numpy as np
 
+from pipeline.digests import Digest
 from pipeline.measurement import Metric
 from pipeline.policy.decision import Interval, Outcome, RuleResult
 from pipeline.policy.language import AnyRule, PolicyFile
-from pipeline.policy.runs import Measured
+from pipeline.policy.runs import Measured, Runs, max_age
 from pipeline.policy.sequential import anytime_quantile, anytime_rate, anytime_real_mean
 from pipeline.policy.statistics import Bounds, Clusters, Values, bounded_mean, bounded_quantile, bounded_rate, encode
+from pipeline.policy.words import measured
 
 _WORST_FIRST: tuple[Outcome, ...] = ("fail", "missing", "stale", "inconclusive", "waived", "pass")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One candidate before the gate.  `bounds` remembers what was computed: many rules ask about one metric."""
+    """One candidate before the gate.  `looks` and `counted` remember what was computed: rules share metrics."""
 
     policy: PolicyFile
     candidate: str
@@ -28,16 +30,39 @@ class Case:
     at: datetime
     measured: Measured
     baseline: Measured | None
-    bounds: dict[tuple[int, str, str], Bounds] = field(default_factory=dict, compare=False, repr=False)
+    looks: dict[tuple[int, str, str], Look] = field(default_factory=dict, compare=False, repr=False)
+    counted: dict[tuple[str, str | None], Runs] = field(default_factory=dict, compare=False, repr=False)
 
-    def bounds_of(self, part: Part) -> Bounds:
-        """The bounds of a metric or one slice of it, at the policy's confidence."""
+    def runs(self, metric: str, age: str | None) -> Runs:
+        """The runs of `metric` that count, no older than `age` or what the policy demands of all evidence."""
+        key = (metric, age)
+        if key not in self.counted:
+            self.counted[key] = self.measured.runs(metric, self.at, max_age(self.policy.evidence, age))
+        return self.counted[key]
+
+    def look(self, part: Part) -> Look:
+        """The bounds of a metric or one slice of it, at the policy's confidence, and the words for them."""
         key = (id(part.metric), part.column, part.label)
-        if key not in self.bounds:
-            self.bounds[key] = part_bounds(
-                part, self.policy.confidence, sequential=self.policy.stopping == "sequential"
-            )
-        return self.bounds[key]
+        if key not in self.looks:
+            self.looks[key] = self._look(part)
+        return self.looks[key]
+
+    def _look(self, part: Part) -> Look:
+        bounds = part_bounds(part, self.policy.confidence, sequential=self.policy.stopping == "sequential")
+        invalid = 0 if part.column else part.metric.invalid
+        interval = Interval(
+            bounds.estimate, bounds.low, bounds.high, self.policy.confidence, part.size, invalid, bounds.method
+        )
+        return Look(bounds, interval, part.words + measured(interval, part.metric.unit))
+
+
+@dataclass(frozen=True)
+class Look:
+    """What there is to say of a metric or slice before any limit: its bounds, as an interval, and in words."""
+
+    bounds: Bounds
+    interval: Interval
+    words: str
 
 
 @dataclass(frozen=True)
@@ -109,8 +134,6 @@ def worst(judgements: Sequence[Judgement]) -> Judgement:
 
 def written(rule: AnyRule, judgement: Judgement, metric: str | None) -> RuleResult:
     """The judgement of `rule` as the decision holds it."""
-    from pipeline.digests import Digest
-
     return RuleResult(
         rule=rule.id,
         title=rule.title,

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.policy.case import Case, Judgement, Part, worst
-from pipeline.policy.decision import Interval, Outcome
+from pipeline.policy.decision import Outcome
 from pipeline.policy.language import LimitRule, MetricRule
 from pipeline.policy.power import more_for_mean, more_for_quantile, more_for_rate
-from pipeline.policy.runs import Run, max_age
+from pipeline.policy.runs import Run
 from pipeline.policy.statistics import Bounds
-from pipeline.policy.words import demand, items, measured, show
+from pipeline.policy.words import demand, items, show
 
 
 def judge_limit(rule: LimitRule, case: Case) -> Judgement:
     """Whether the metric keeps its limits with the policy's confidence."""
-    runs = case.measured.runs(rule.metric, case.at, max_age(case.policy.evidence, rule.max_age))
+    runs = case.runs(rule.metric, rule.max_age)
     if not runs.counted:
         return unmeasured(rule, runs.problem, stale=runs.stale, limit=demand(*rule.bounds, _unit_of(rule)))
     return worst([judgement for run in runs.counted for judgement in _judge_run(rule, case, run)])
@@ -92,19 +92,15 @@ def _judge_slice(rule: LimitRule, case: Case, run: Run, part: Part) -> Judgement
 
 def _judge_part(rule: LimitRule, case: Case, run: Run, part: Part) -> Judgement:
     low, high = rule.bounds
-    bounds, unit = case.bounds_of(part), part.metric.unit
-    invalid = 0 if part.column else part.metric.invalid
-    interval = Interval(
-        bounds.estimate, bounds.low, bounds.high, case.policy.confidence, part.size, invalid, bounds.method
-    )
+    look, unit = case.look(part), part.metric.unit
+    bounds, interval = look.bounds, look.interval
     closeness = min(
         bounds.low - low if low is not None else float("inf"), high - bounds.high if high is not None else float("inf")
     )
-    text = part.words + measured(interval, unit)
     limit = demand(low, high, unit)
 
     def judgement(outcome: Outcome, why: str, remedy: str, more: int | None = None) -> Judgement:
-        reason = f"{text} {why}"
+        reason = f"{look.words} {why}"
         return Judgement(outcome, reason, remedy, limit, interval, run.digest, more, low, high, closeness)
 
     if (low is None or bounds.low >= low) and (high is None or bounds.high <= high):

@@ -42,7 +42,7 @@ class _Demand:
 def judge_regression(rule: RegressionRule, case: Case) -> Judgement:
     """Whether the candidate is worse than the baseline by less than the margin, with the policy's confidence."""
     limit = _margin_in_words(rule)
-    runs = case.measured.runs(rule.metric, case.at, max_age(case.policy.evidence, rule.max_age))
+    runs = case.runs(rule.metric, rule.max_age)
     if not runs.counted:
         return unmeasured(rule, runs.problem, stale=runs.stale, limit=limit)
     if case.baseline is None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -244,6 +245,7 @@ def bounded_quantile(values: Values, quantile: float, confidence: float, cluster
     return Bounds(estimate, low, high, method)
 
 
+@lru_cache(maxsize=256)
 def _ranks(n: int, quantile: float, confidence: float) -> tuple[int, int]:
     """The ranks (from 1) of the low and high bounds; 0 and n + 1 where there is none."""
     from scipy.special import bdtr
