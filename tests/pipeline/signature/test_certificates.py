@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from pipeline.signature.certificate import spki_digest
 from pipeline.site import CertificateSigner
 from tests.pipeline.signature.authority import IDENTITY, Authority, Lifetime, new_key, root_authority
 from tests.pipeline.signature.parts import Workplace
+from tests.pipeline.signature.reference import model_signing
 
 TLS_SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 ROOT = root_authority()
@@ -261,7 +260,7 @@ def model_signing_verifies(workplace: Workplace) -> bool:
     """Whether the `model_signing` command accepts the bundle."""
     root = ROOT.write(workplace.root / "root.pem")
     command = ["verify", "certificate", str(workplace.checkpoint), "--signature", str(workplace.bundle)]
-    return model_signing(*command, "--certificate_chain", str(root)) == 0
+    return model_signing(*command, "--certificate_chain", str(root)).code == 0
 
 
 def model_signing_signs(workplace: Workplace, key: ec.EllipticCurvePrivateKey, leaf: x509.Certificate) -> None:
@@ -273,10 +272,4 @@ def model_signing_signs(workplace: Workplace, key: ec.EllipticCurvePrivateKey, l
     command = ["sign", "certificate", str(workplace.checkpoint), "--signature", str(workplace.bundle)]
     for option, name in (("private_key", "key"), ("signing_certificate", "leaf"), ("certificate_chain", "chain")):
         command += [f"--{option}", str(workplace.root / f"{name}.pem")]
-    assert model_signing(*command) == 0
-
-
-def model_signing(*arguments: str) -> int:
-    """The exit code of the `model_signing` command."""
-    command = [sys.executable, "-m", "model_signing", *arguments]
-    return subprocess.run(command, capture_output=True, check=False).returncode
+    assert model_signing(*command).code == 0

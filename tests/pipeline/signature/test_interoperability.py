@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,14 +12,9 @@ from pipeline.keys import SigningKey, write_key_pair
 from pipeline.signature import manifest_of, sign_checkpoint, verify_candidate
 from pipeline.site import KeySigner
 from tests.pipeline.signature.parts import Workplace, write_files
+from tests.pipeline.signature.reference import model_signing, model_signing_apart
 
 CURVES = (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())
-
-
-def model_signing(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the `model_signing` command."""
-    command = [sys.executable, "-m", "model_signing", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(params=CURVES, ids=lambda curve: curve.name)
@@ -37,9 +30,17 @@ def test_the_command_verifies_our_bundle(workplace: Workplace, pair: tuple[Signi
     sign_checkpoint(workplace.checkpoint, key, workplace.bundle)
     arguments = ("verify", "key", workplace.checkpoint, "--signature", workplace.bundle, "--public_key", public)
     result = model_signing(*arguments)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.code == 0, result.text
     (workplace.checkpoint / "config.json").write_bytes(b"{}")
-    assert model_signing(*arguments).returncode != 0
+    assert model_signing(*arguments).code != 0
+
+
+def test_the_command_in_a_process_of_its_own_agrees(workplace: Workplace) -> None:
+    public = workplace.root / "publisher.pub"
+    arguments = ("verify", "key", workplace.checkpoint, "--signature", workplace.bundle, "--public_key", public)
+    assert model_signing_apart(*arguments).code == 0
+    (workplace.checkpoint / "config.json").write_bytes(b"{}")
+    assert model_signing_apart(*arguments).code != 0
 
 
 def test_the_api_verifies_our_bundle(workplace: Workplace, pair: tuple[SigningKey, Path, Path]) -> None:
@@ -58,7 +59,7 @@ def test_the_commands_bundle_verifies_here(workplace: Workplace, pair: tuple[Sig
     key, private, public = pair
     bundle = workplace.root / "theirs.sig"
     result = model_signing("sign", "key", workplace.checkpoint, "--signature", bundle, "--private_key", private)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.code == 0, result.text
     signer = KeySigner(method="key", public_key=public)
     verified = verify_candidate(workplace.candidate(bundle), workplace.site(signer))
     assert verified.manifest == manifest_of(workplace.checkpoint)
@@ -80,7 +81,7 @@ def test_our_bundle_inside_the_checkpoint_verifies_there_and_here(workplace: Wor
     sign_checkpoint(workplace.checkpoint, workplace.key, bundle)
     public = workplace.root / "publisher.pub"
     result = model_signing("verify", "key", workplace.checkpoint, "--signature", bundle, "--public_key", public)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.code == 0, result.text
     assert verify_candidate(workplace.candidate(bundle), workplace.site()).manifest.files
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.resources import files
@@ -23,6 +21,7 @@ from pipeline.signature.statement import encode_statement
 from pipeline.site import KeylessSigner
 from tests.pipeline.signature.parts import Workplace, make_workplace
 from tests.pipeline.signature.private_sigstore import IDENTITY, ISSUER, PrivateSigstore, encoded
+from tests.pipeline.signature.reference import model_signing
 
 VECTOR = Path(__file__).parents[4] / "shared/data/oms_vectors/test-vectors/v1.0/valid/sigstore.bundle.json"
 Change = Callable[[dict[str, Any]], object]
@@ -213,12 +212,10 @@ def test_model_signing_accepts_the_same_bundles(workplace: Workplace, sigstore: 
     sign(workplace, sigstore)
     trust = workplace.root / "trust.json"
     trust.write_text(json.dumps(sigstore.client_trust_config()))
-    command = [sys.executable, "-m", "model_signing", "verify", "sigstore", str(workplace.checkpoint)]
-    command += ["--signature", str(workplace.bundle), "--trust_config", str(trust)]
-    result = subprocess.run(
-        [*command, "--identity", IDENTITY, "--identity_provider", ISSUER], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
+    command = ["verify", "sigstore", str(workplace.checkpoint), "--signature", str(workplace.bundle)]
+    who = ["--identity", IDENTITY, "--identity_provider", ISSUER]
+    result = model_signing(*command, "--trust_config", str(trust), *who)
+    assert result.code == 0, result.text
 
 
 def test_the_conformance_vector_by_the_public_instance(tmp_path: Path) -> None:
