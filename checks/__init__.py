@@ -27,6 +27,13 @@ def built_in_checks() -> tuple[Check, ...]:
     return (*PERFORMANCE, *SAFETY, *BIAS, *STABILITY)
 
 
+def optional_checks() -> tuple[Check, ...]:
+    """Checks that are run where they are asked for by name: they cost as much again as the built-in ones."""
+    from checks.safety import MORE_CHECKS
+
+    return MORE_CHECKS
+
+
 def known_checks(roots: Sequence[Path]) -> tuple[Check, ...]:
     """The built-in checks, and one for each data set of the site's that is there and is the pinned one.
 

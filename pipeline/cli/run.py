@@ -25,6 +25,7 @@ def add_policy_argument(parser: argparse.ArgumentParser) -> None:
 def add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say how to measure, shared with `evaluate`."""
     parser.add_argument("--endpoint", metavar="URL", help="measure this running server instead of starting one")
+    parser.add_argument("--also", action="append", default=[], metavar="CHECK", help="run this optional check too")
     parser.add_argument("--seed", type=int, default=0, help="decides every random choice of the checks (default 0)")
 
 
