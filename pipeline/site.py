@@ -78,12 +78,14 @@ class Accelerator(Document):
 class SignerLimits(Document):
     """What holds for every signer, whatever its method.
 
-    `allow_ignored` lists the paths that the signer may leave unsigned; such files are never served.  `valid_from` and
-    `valid_until` bound when the signer is trusted: the time of signing where a trusted third party attests it
-    (keyless), the time of verification otherwise.  `revoked_keys` are digests of SubjectPublicKeyInfos, of the signer's
-    or of any certificate above it, that no longer count; those of `[trust]` hold for all signers.
+    `may_sign` lists the names of candidates that the signer may sign; `*` stands for any characters.  `allow_ignored`
+    lists the paths that the signer may leave unsigned; such files are never served.  `valid_from` and `valid_until`
+    bound when the signer is trusted: the time of signing where a trusted third party attests it (keyless), the time of
+    verification otherwise.  `revoked_keys` are digests of SubjectPublicKeyInfos, of the signer's or of any certificate
+    above it, that no longer count; those of `[trust]` hold for all signers.
     """
 
+    may_sign: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
     allow_ignored: tuple[str, ...] = ()
     valid_from: AwareDatetime | None = None
     valid_until: AwareDatetime | None = None

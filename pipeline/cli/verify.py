@@ -19,11 +19,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="the checkpoint's directory")
     parser.add_argument("--bundle", type=Path, required=True, metavar="FILE", help="the signature bundle")
+    parser.add_argument("--name", default="checkpoint", help="the candidate's name, for signers who may sign some only")
     parser.add_argument("--signer", required=True, metavar="NAME", help="a signer that the site file names")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Run the command.  A denial is this command's answer, so it is printed as a result and not raised."""
+    from pipeline.documents import validate
     from pipeline.errors import DeniedError
     from pipeline.release import Candidate, SignatureReference
     from pipeline.signature import verify_candidate
@@ -32,7 +34,8 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     site = load_site(arguments.site)
     site.signer(arguments.signer)  # an unknown name is refused before it could be taken for a malformed one
     reference = SignatureReference(bundle=arguments.bundle.absolute(), signer=arguments.signer)
-    candidate = Candidate(name="checkpoint", checkpoint=arguments.checkpoint.absolute(), signature=reference)
+    asked = {"name": arguments.name, "checkpoint": arguments.checkpoint.absolute(), "signature": reference}
+    candidate = validate(Candidate, asked, Path("the command line"))
     try:
         verified = verify_candidate(candidate, site)
     except DeniedError as error:

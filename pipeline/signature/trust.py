@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,6 +27,18 @@ class Trust:
     limits: SignerLimits
     revoked: frozenset[str]
     now: datetime
+
+    def require_candidate(self, candidate: str) -> None:
+        """The signer must be one who may sign the candidate of that name.
+
+        Raises:
+            SignatureError: it is not.
+        """
+        if not any(fnmatch.fnmatchcase(candidate, pattern) for pattern in self.limits.may_sign):
+            raise self.refusal(
+                f"The site lets this signer sign {', '.join(self.limits.may_sign)}, and this is '{candidate}'.",
+                "Have the checkpoint signed by a signer who may, or have the site's owner extend 'may_sign'.",
+            )
 
     def require_time(self, when: datetime) -> None:
         """The signer must be trusted at `when`.

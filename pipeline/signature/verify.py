@@ -60,6 +60,7 @@ def verify_candidate(
         listing = _without(list_tree(root), candidate.signature.bundle)
         submission = _Submission(candidate, root, listing, progress)
         try:
+            trust.require_candidate(candidate.name)
             bundle = parse_bundle(raw)
             authenticated = authenticate(bundle, signer, trust)
             signed = parse_statement(bundle.payload)

@@ -42,11 +42,11 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def verify(place: Path, signer: str = "team") -> tuple[ExitCode, dict[str, Any], str]:
+def verify(place: Path, signer: str = "team", name: str = "checkpoint") -> tuple[ExitCode, dict[str, Any], str]:
     """Run `airlock verify` on the checkpoint of `place`."""
     return airlock(
         *("verify", place / "checkpoint", "--bundle", place / "checkpoint.sig"),
-        *("--signer", signer, "--site", place / "airlock.toml"),
+        *("--signer", signer, "--name", name, "--site", place / "airlock.toml"),
     )
 
 
@@ -93,6 +93,14 @@ def test_an_unknown_signer_is_a_bad_request(place: Path) -> None:
     assert code == ExitCode.BAD_REQUEST
     assert "unknown" in document["error"]["what"]
     assert "Traceback" not in prose
+
+
+def test_the_candidates_name_counts_for_signers_who_may_sign_some_only(place: Path) -> None:
+    with (place / "airlock.toml").open("a") as site:
+        site.write('may_sign = ["tiny-*"]\n')
+    assert verify(place)[0] == ExitCode.DENIED
+    assert verify(place, name="tiny-1b")[0] == ExitCode.YES
+    assert verify(place, name="Not A Name")[0] == ExitCode.BAD_REQUEST
 
 
 def test_a_bundle_that_is_no_bundle_is_a_denial(place: Path) -> None:

@@ -70,6 +70,18 @@ def test_a_time_without_a_zone_is_refused(tmp_path: Path) -> None:
         load_site(site)
 
 
+@pytest.mark.parametrize("patterns", [("tiny",), ("other", "t*y"), ("*",)])
+def test_a_signer_who_may_sign_the_candidate(workplace: Workplace, patterns: tuple[str, ...]) -> None:
+    assert verify_by_key(workplace, may_sign=patterns).manifest.files
+
+
+@pytest.mark.parametrize("patterns", [("large",), ("tin",), ("TINY",), ("vendor-*", "")])
+def test_a_signer_who_may_sign_other_candidates_only(workplace: Workplace, patterns: tuple[str, ...]) -> None:
+    with pytest.raises(SignatureError, match="and this is 'tiny'"):
+        verify_by_key(workplace, may_sign=patterns)
+    assert workplace.stored() == []
+
+
 def test_a_key_that_the_signer_lost(workplace: Workplace) -> None:
     with pytest.raises(SignatureError, match="is revoked by the site"):
         verify_by_key(workplace, revoked_keys=(workplace.key.verifying_key.digest,))
