@@ -78,8 +78,6 @@ def test_sound_server_has_no_invalid_item(model: ServedModel, fake: FakeServer) 
     ("faults", "reason"),
     [
         (Faults(status=400), "status 400"),
-        (Faults(status=429), "status 429"),
-        (Faults(status=500), "status 500"),
         (Faults(garbage=True), "no JSON"),
         (Faults(no_echo=True), "echoed other tokens"),
         (Faults(nan_logprobs=True), "NaN"),
@@ -88,6 +86,15 @@ def test_sound_server_has_no_invalid_item(model: ServedModel, fake: FakeServer) 
 def test_scores_of_a_bad_server_are_invalid(model: ServedModel, fake: FakeServer, faults: Faults, reason: str) -> None:
     fake.faults = faults
     assert all(reason in (result.error or "") for result in _choices(model))
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_server_that_fails_every_request_is_broken_and_its_model_not_weak(
+    model: ServedModel, fake: FakeServer, status: int
+) -> None:
+    fake.faults = Faults(status=status)
+    with pytest.raises(ServingError, match=f"status {status}"):
+        _choices(model)
 
 
 @pytest.mark.parametrize(
