@@ -1,0 +1,103 @@
+"""Published sets on a site's disk, from set file to measurement."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from checks.bias.site_sets import site_check
+from checks.catalogue.site_files import load_set_file
+from checks.contract import ChoiceRequest, Score
+from pipeline.errors import EvidenceError, FileFormatError
+from tests.checks.safety.scripted import ScriptedModel
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+
+
+def described(folder: Path, benchmark: str, file: Path, sample: int | str) -> Path:
+    shutil.copy(file, folder / file.name)
+    path = folder / f"{benchmark}.yaml"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    path.write_text(
+        f"apiVersion: airlock/v1\nkind: DataSet\nname: {benchmark}\nversion: '1'\nlicence: CC-BY-4.0\n"
+        f"source: the authors\nbenchmark: {benchmark}\nsample: {sample}\nfiles:\n"
+        f"  - {{path: {file.name}, sha256: {digest}, split: test}}\n"
+    )
+    return path
+
+
+class Uniform(ScriptedModel):
+    """Scores by a digest of the text: no bias, and no ties."""
+
+    def __init__(self) -> None:
+        super().__init__(rate=lambda r: self._score(r.context + r.continuation))
+
+    def choose(self, requests: Sequence[ChoiceRequest]) -> list[tuple[Score, ...]]:
+        return [tuple(self._score(r.context + each) for each in r.continuations) for r in requests]
+
+    @staticmethod
+    def _score(text: str) -> Score:
+        return Score(-int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 1e8, False, 1, "echo")
+
+
+def test_bbq_from_a_site(tmp_path: Path) -> None:
+    path = described(tmp_path, "bbq", DATA / "bbq" / "Age.jsonl", 200)
+    check = site_check(path, load_set_file(path))
+    assert check is not None
+    assert (check.name, check.units, tuple(check.needs)) == ("bias/bbq", 200, ("named-tokens",))
+    done: list[int] = []
+    measurement = check.measure(Uniform(), 3, done.append)
+    assert sum(done) == len(measurement.samples) == 200
+    for metric, declared in zip(measurement.metrics, check.metrics, strict=True):
+        assert (metric.name, metric.kind, metric.better) == (declared.name, declared.kind, declared.better)
+        assert len(metric.items) <= declared.items
+    assert abs(sum(measurement.metrics[2].values)) / 100 < 0.3
+
+
+def test_crows_pairs_from_a_site(tmp_path: Path) -> None:
+    path = described(tmp_path, "crows_pairs", DATA / "crows_pairs" / "crows_pairs_anonymized.csv", "all")
+    check = site_check(path, load_set_file(path))
+    assert check is not None
+    assert (check.name, check.units, tuple(check.needs)) == ("bias/crows_pairs", 3016, ("echo",))
+    rate = check.measure(Uniform(), 0, lambda _count: None).metrics[0]
+    assert 0.45 < sum(rate.values) / len(rate.values) < 0.55
+
+
+def test_a_sample_depends_on_the_seed_alone(tmp_path: Path) -> None:
+    path = described(tmp_path, "crows_pairs", DATA / "crows_pairs" / "crows_pairs_anonymized.csv", 50)
+    check = site_check(path, load_set_file(path))
+    assert check is not None
+    first, again, other = (
+        {sample.id for sample in check.measure(Uniform(), seed, lambda _count: None).samples} for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_other_sets_are_not_asked_here(tmp_path: Path) -> None:
+    path = described(tmp_path, "xstest", DATA / "xstest" / "xstest_prompts.csv", "all")
+    assert site_check(path, load_set_file(path)) is None
+
+
+def test_an_edited_file_is_refused(tmp_path: Path) -> None:
+    path = described(tmp_path, "bbq", DATA / "bbq" / "Age.jsonl", "all")
+    with (tmp_path / "Age.jsonl").open("a") as file:
+        file.write("\n")
+    with pytest.raises(EvidenceError):
+        site_check(path, load_set_file(path))
+
+
+@pytest.mark.parametrize(("copies", "why"), [([{}], "Row 1"), (None, "twice")])
+def test_bad_rows_are_refused(tmp_path: Path, copies: list[dict[str, str]] | None, why: str) -> None:
+    good = json.loads((DATA / "bbq" / "Age.jsonl").read_text().splitlines()[0])
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "x.jsonl").write_text("\n".join(json.dumps(row) for row in copies or [good, good]))
+    path = described(tmp_path, "bbq", source / "x.jsonl", "all")
+    with pytest.raises(FileFormatError) as caught:
+        site_check(path, load_set_file(path))
+    assert why in caught.value.why
