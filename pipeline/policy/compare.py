@@ -147,11 +147,12 @@ def _metric_rule(
     if before.max_age != after.max_age:
         ages = before.max_age or general_before.max_age, after.max_age or general_after.max_age
         yield from _length(f"the greatest age of evidence for {name}", *ages)
-    for words, was, now in (
-        ("the number of samples needed in a slice", before.min_slice_samples, after.min_slice_samples),
-        ("the grader agreement needed", before.min_grader_agreement, after.min_grader_agreement),
-    ):
-        yield from _number(f"{words} for {name}", was, now, higher_is_stricter=True)
+    yield from _number(
+        f"the number of samples needed in a slice for {name}",
+        before.min_slice_samples,
+        after.min_slice_samples,
+        higher_is_stricter=True,
+    )
     if before.slices != after.slices:
         fewer = after.slices is None or (after.slices != "each" and not set(_slices(before)) <= set(after.slices))
         yield Change(

@@ -70,6 +70,26 @@ def verdict_of(results: Sequence[RuleResult]) -> Verdict:
     return "INCONCLUSIVE" if "inconclusive" in outcomes else "GO"
 
 
+def release_verdict(policy: Policy, decisions: Sequence[Decision]) -> Verdict:
+    """The verdict on a whole release: `candidates` of the policy says whether all must be GO, any, or those named.
+
+    A named candidate without a decision is NO-GO, and so is a release without any.
+    """
+    demanded = policy.file.candidates
+    verdicts = {decision.candidate: decision.verdict for decision in decisions}
+    found: list[Verdict] = list(verdicts.values())
+    if isinstance(demanded, tuple):
+        found = [verdicts.get(name, "NO-GO") for name in demanded]
+    if not found:
+        return "NO-GO"
+    if demanded == "any":
+        return next((verdict for verdict in _BEST_FIRST if verdict in found), "NO-GO")
+    return next((verdict for verdict in reversed(_BEST_FIRST) if verdict in found), "NO-GO")
+
+
+_BEST_FIRST: tuple[Verdict, ...] = ("GO", "INCONCLUSIVE", "NO-GO")
+
+
 def _results(policy: Policy, case: Case) -> Iterator[RuleResult]:
     signature, safety = admission(case)
     yield signature

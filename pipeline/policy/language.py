@@ -61,7 +61,7 @@ class RuleBase(Document):
 
 
 class MetricRule(RuleBase):
-    """What every rule about a metric has.
+    """What every rule about a metric has; speed, cost, energy and the agreement of graders are metrics like others.
 
     `slices` asks the same of each group: `each` of every column that the metric has, or of the columns named.
     `min_samples` valid items are needed, in each slice too when `min_slice_samples` says so.  `max_invalid` is the
@@ -75,7 +75,6 @@ class MetricRule(RuleBase):
     min_slice_samples: Count | None = None
     max_invalid: Share | None = None
     max_age: Duration | None = None
-    min_grader_agreement: Share | None = None
 
 
 class LimitRule(MetricRule):

@@ -77,15 +77,16 @@ def clopper_pearson(successes: float, n: float, confidence: float) -> tuple[floa
 
 
 def rate_bounds(successes: float, n: float, confidence: float) -> tuple[float, float, str]:
-    """The bounds that decide on a rate: on each side the farther of Wilson's and Clopper and Pearson's.
+    """The bounds that decide on a rate: Clopper-Pearson below five events, else the wider of it and Wilson.
 
-    Wilson's alone, with the exact ones only below five events, lets a model pass falsely in up to 10 % of cases at a
-    nominal 5 % (computed exactly for n of 50 to 5,000); the farther of both never in more than the nominal share.
+    Wilson's alone from five events on lets a model pass falsely in up to 10 % of cases at a nominal 5 % (computed
+    exactly for n of 50 to 5,000); these never in more than the nominal share.
     """
-    score, exact = wilson(successes, n, confidence), clopper_pearson(successes, n, confidence)
-    few = min(successes, n - successes) < 5
-    method = "Clopper-Pearson" if few else "Wilson, widened to Clopper-Pearson"
-    return min(score[0], exact[0]), max(score[1], exact[1]), method
+    exact = clopper_pearson(successes, n, confidence)
+    if min(successes, n - successes) < 5:
+        return *exact, "Clopper-Pearson"
+    score = wilson(successes, n, confidence)
+    return min(score[0], exact[0]), max(score[1], exact[1]), "Wilson, widened to Clopper-Pearson"
 
 
 def bounded_rate(values: Values, confidence: float, clusters: Clusters | None = None) -> Bounds:

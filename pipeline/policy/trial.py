@@ -165,7 +165,9 @@ def _evidence(case: TrialCase, metrics: Mapping[str, DescribedMetric]) -> Eviden
         _NOBODY,
         _statement(VERIFICATION_TYPE, {"verified": case.verified, "claims": case.claims}),
         _statement(INSPECTION_TYPE, case.inspection),
-        tuple(_measurement(name, described, case) for name, described in metrics.items()),
+        tuple(
+            _measurement(check, metrics, case) for check in dict.fromkeys(name.rpartition("/")[0] for name in metrics)
+        ),
     )
 
 
@@ -173,20 +175,21 @@ def _statement(kind: str, predicate: Mapping[str, Any], digest: Digest = _NOBODY
     return Statement(digest, kind, _NOBODY, "candidate", predicate, _NOBODY)
 
 
-def _measurement(name: str, described: DescribedMetric, case: TrialCase) -> MeasurementEvidence:
-    check, _, short = name.rpartition("/")
+def _measurement(check: str, described: Mapping[str, DescribedMetric], case: TrialCase) -> MeasurementEvidence:
+    """One measurement with every metric of `described` that belongs to `check`."""
     finished = _AT - duration(case.age)
-    metric = _metric(short, described)
+    named = ((*name.rpartition("/")[::2], one) for name, one in described.items())
+    metrics = tuple(_metric(short, one) for owner, short, one in named if owner == check)
     return MeasurementEvidence(
-        statement=_statement(MEASUREMENT_TYPE, {}, sha256(name.encode())),
+        statement=_statement(MEASUREMENT_TYPE, {}, sha256(check.encode())),
         check=check,
         version="1",
-        metrics=(metric,),
+        metrics=metrics,
         data=(),
         serving={},
         environment={},
-        samples=sha256(name.encode()),
-        sample_count=len(metric.items),
+        samples=sha256(check.encode()),
+        sample_count=max(len(metric.items) for metric in metrics),
         seed=0,
         started=finished,
         finished=finished,

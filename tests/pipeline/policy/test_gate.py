@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.policy.decision import decision_from_json, decision_to_json
+from pipeline.policy.decision import Verdict, decision_from_json, decision_to_json
+from pipeline.policy.gate import release_verdict
 from tests.pipeline.policy.builders import (
     AT,
     DATA,
@@ -324,3 +325,27 @@ def test_a_better_model_is_never_judged_worse(
         result(decided(chosen, evidence(measurement(rate(k, n))), at=AT)).outcome for k in (ones, min(ones + 1, n))
     ]
     assert order.index(outcomes[0]) <= order.index(outcomes[1])
+
+
+@pytest.mark.parametrize(
+    ("demanded", "verdicts", "expected"),
+    [
+        ("all", ["GO", "GO"], "GO"),
+        ("all", ["GO", "INCONCLUSIVE"], "INCONCLUSIVE"),
+        ("all", ["INCONCLUSIVE", "NO-GO"], "NO-GO"),
+        ("any", ["GO", "NO-GO"], "GO"),
+        ("any", ["INCONCLUSIVE", "NO-GO"], "INCONCLUSIVE"),
+        ("[c0]", ["GO", "NO-GO"], "GO"),
+        ("[c1]", ["GO", "NO-GO"], "NO-GO"),
+        ("[c0, other]", ["GO", "NO-GO"], "NO-GO"),
+        ("all", [], "NO-GO"),
+        ("any", [], "NO-GO"),
+    ],
+)
+def test_a_release_passes_as_its_policy_says(
+    tmp_path: Path, demanded: str, verdicts: list[Verdict], expected: str
+) -> None:
+    chosen = policy(tmp_path, limit("min: 0.5"), f"candidates: {demanded}")
+    one = decided(chosen, evidence())
+    decisions = [replace(one, candidate=f"c{n}", verdict=verdict) for n, verdict in enumerate(verdicts)]
+    assert release_verdict(chosen, decisions) == expected
