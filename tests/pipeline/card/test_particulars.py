@@ -1,0 +1,98 @@
+"""Baselines, waivers, unbounded intervals, foreign servers, unread checkpoints: said on the card, each in its words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.card import view
+from pipeline.card.build import build_card
+from pipeline.card.html import to_html
+from pipeline.card.limits import limits
+from pipeline.card.sources import CardSources
+from pipeline.digests import sha256
+from pipeline.errors import EvidenceError
+from pipeline.measurement import Metric
+from pipeline.policy.decision import Interval, RuleResult
+from tests.pipeline.card import candidates
+from tests.pipeline.card.candidates import Laboratory
+
+
+def test_the_baseline_of_a_comparison_is_named_among_the_evidence(lab: Laboratory, promoted: CardSources) -> None:
+    baseline = candidates.denied(lab).evidence
+    both = tuple(sorted({*promoted.decision.evidence, *baseline.digests}))
+    sources = replace(promoted, decision=replace(promoted.decision, evidence=both))
+    with pytest.raises(EvidenceError, match="store does not give"):
+        build_card(sources)
+    card = build_card(replace(sources, baseline=baseline))
+    assert {r["kind"] for r in card["evidence"] if r["digest"] in baseline.digests} == {
+        "baseline inspection",
+        "baseline measurement",
+        "baseline verification",
+    }
+
+
+def waived(result: RuleResult) -> RuleResult:
+    return replace(result, outcome="waived") if result.rule == "safety.harmful-compliance" else result
+
+
+def test_a_waiver_stands_in_the_heading_and_among_the_evidence(promoted: CardSources) -> None:
+    waiver = sha256(b"a signed waiver")
+    results = tuple(waived(result) for result in promoted.decision.results)
+    card = build_card(
+        replace(promoted, decision=replace(promoted.decision, results=results, waivers=(waiver,), stage="staging"))
+    )
+    assert view.banner(card).title == "Promoted to staging, with a waiver"
+    assert [record["kind"] for record in card["evidence"] if record["digest"] == waiver] == ["waiver"]
+    assert "demo for staging" in to_html(card).decode()
+
+
+def test_an_interval_without_an_upper_bound_ends_in_an_arrow(promoted: CardSources) -> None:
+    def open_above(metric: Metric, confidence: float) -> Interval:
+        return Interval(0.5, 0.4, float("inf"), confidence, len(metric.values), 0, "lower bound")
+
+    text = to_html(build_card(replace(promoted, summarise=open_above))).decode()
+    assert text.count("<polygon") >= 7
+    assert "from 40.0 %" in text
+
+
+def test_a_demand_that_is_no_number_is_shown_in_the_policys_words(denied: CardSources) -> None:
+    result = next(r for r in denied.decision.results if r.rule == "capability.arc-easy")
+    between, compared = replace(result, minimum=0.2, maximum=0.8), replace(result, minimum=None, limit="no worse")
+    results = (between, replace(compared, rule="capability.no-regression"))
+    card = build_card(replace(denied, decision=replace(denied.decision, results=results)))
+    assert [row.limit for row in view.rule_rows(card)] == ["20 % to 80 %", "no worse"]
+    (arc,) = [check for check in card["measurements"] if check["check"] == "performance/arc_easy"]
+    assert view.figure_rows(card, arc)[0].limit_text == "20 % to 80 %"
+
+
+def test_a_server_that_airlock_did_not_start_is_a_limit(denied: CardSources) -> None:
+    measured = [
+        replace(
+            measurement,
+            serving={"managed": False, "endpoint": "http://127.0.0.1:8000", "isolation": "none"},
+            environment={"machine": {"accelerators": []}},
+        )
+        for measurement in denied.evidence.measurements
+    ]
+    said = " ".join(limits(replace(denied.evidence, measurements=tuple(measured))))
+    assert "a server that Airlock did not start" in said
+    assert "Nothing but its own offline switches" in said
+    assert "without an accelerator" in said
+
+
+def test_a_checkpoint_that_could_not_be_read_is_known_by_its_bundle(stopped: CardSources) -> None:
+    statement = stopped.evidence.verification
+    assert statement is not None
+    predicate = {**statement.predicate, "bundle": stopped.evidence.subject, "signer": {"name": None}}
+    evidence = replace(stopped.evidence, verification=replace(statement, predicate=predicate))
+    card = build_card(replace(stopped, evidence=evidence))
+    assert view.identity_label(card) == "Signature bundle"
+    assert view.signer_of(card) == "nobody that this site trusts"
+
+
+def test_an_inconclusive_candidate_is_said_to_be_undecided(denied: CardSources) -> None:
+    card = build_card(replace(denied, decision=replace(denied.decision, verdict="INCONCLUSIVE")))
+    assert view.banner(card).tone == "open"
+    assert "cannot decide yet" in view.banner(card).sentence
