@@ -21,7 +21,7 @@ from pipeline.digests import sha256
 from pipeline.errors import AirlockError, RequestError
 from pipeline.files import read_bounded
 from pipeline.keys import load_signing_key, load_verifying_key
-from pipeline.serving.isolation import why_not_isolated
+from pipeline.serving.isolation import Possible, possible_isolation
 from pipeline.serving.vllm import Engine, installed_engine
 from pipeline.site import CertificateSigner, KeylessSigner, KeySigner, Signer, Site, load_site
 
@@ -60,7 +60,7 @@ def _machine() -> Iterator[Diagnosis]:
     )
     yield _room("shared-memory", Path("/dev/shm"), _SHARED_NEEDED, _SHARED_NEEDED)  # noqa: S108  # looked at only
     yield _room("temporary-directory", Path(tempfile.gettempdir()), _DISK_NEEDED, _DISK_NEEDED)
-    yield _isolation(why_not_isolated())
+    yield _isolation(possible_isolation())
 
 
 def _python() -> Diagnosis:
@@ -162,13 +162,18 @@ def _room(name: str, directory: Path, needed: int, wanted: int) -> Diagnosis:
     return _amount(name, shutil.disk_usage(existing).free, needed, wanted, f"Free space on the disk of {existing}.")
 
 
-def _isolation(reason: str | None) -> Diagnosis:
-    if reason is None:
-        return Diagnosis("isolation", "ok", "servers run in a network namespace with only loopback")
-    remedy = (
-        "Run as root, or allow user namespaces; without, evidence says that nothing but switches kept servers offline."
-    )
-    return Diagnosis("isolation", "warn", f"no network namespace is allowed here: {reason}", remedy)
+def _isolation(possible: Possible) -> Diagnosis:
+    texts = {
+        "network-namespace+landlock": "servers run without network, and confined to their own files",
+        "network-namespace": "servers run without network",
+        "landlock": "servers run confined to their own files",
+        "none": "nothing but switches keeps servers from the network",
+    }
+    best = possible.best("unix")
+    if best == "network-namespace+landlock":
+        return Diagnosis("isolation", "ok", texts[best])
+    remedy = "Allow user namespaces and Landlock (Linux 5.13), or accept that evidence names the weaker isolation."
+    return Diagnosis("isolation", "warn", f"{texts[best]} ({possible.reason})", remedy)
 
 
 def _site(path: Path) -> Iterator[Diagnosis]:

@@ -37,12 +37,13 @@ def describe(plan: ServingPlan, settings: ServingSettings | None = None) -> Serv
     Without the site's settings no isolation is claimed: a site may have the server listen where none is possible.
 
     Raises:
-        ServingError: no engine is installed, or this machine cannot serve the plan.
+        ServingError: no engine is installed, or this machine cannot serve the plan, or not as isolated as the site
+            requires.
     """
     from pipeline.serving import vllm
-    from pipeline.serving.isolation import best_isolation
+    from pipeline.serving.isolation import isolation_for
 
-    isolation = best_isolation(settings.listen) if settings else "none"
+    isolation = isolation_for(settings) if settings else "none"
     return vllm.describe_plan(plan, vllm.installed_engine(), isolation=isolation)
 
 

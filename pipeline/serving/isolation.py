@@ -1,9 +1,12 @@
-"""What keeps a model server from the network, and the proof of it.
+"""What keeps a model server from the network and from the site's files, and the proof of it.
 
-Offline switches ask a server not to use the network.  A network namespace with nothing but a loopback makes sure: the
-kernel refuses whatever tries to leave and counts it, and a canary that must fail proves that it does both.  It is used
-wherever the system allows it (as root, or through user namespaces) and the server listens on a unix socket, which is
-reached through the file system.  It does not keep hostile code from other processes of the same user.
+Offline switches ask a server not to use the network.  Two things make sure, wherever the system allows them:
+
+- a network namespace with nothing but a loopback: the kernel refuses whatever tries to leave and counts it, and a
+  canary that must fail proves that it does both.  It needs root or user namespaces, and a server that listens on a
+  unix socket, which is reached through the file system;
+- Landlock (Linux 5.13): a server can read the system's libraries, Python and its checkpoint, and write to its own
+  directory; keys, evidence and other processes are out of reach, even for code that a hostile checkpoint got to run.
 """
 
 from __future__ import annotations
@@ -15,27 +18,65 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.digests import Json
+from pipeline.errors import ServingError
 from pipeline.serving import supervisor
+from pipeline.site import ServingSettings
 
-Isolation = Literal["network-namespace", "none"]
+Isolation = Literal["none", "network-namespace", "landlock", "network-namespace+landlock"]
 
 SUPERVISOR = Path(supervisor.__file__)
-_PROBE_TIMEOUT = 30.0  # seconds; it takes a few hundredths of one
+_PROBE_TIMEOUT = 60.0  # seconds; it takes a few hundredths of one
 
 
-def best_isolation(listen: Literal["unix", "tcp"]) -> Isolation:
-    """The strongest isolation that this machine allows for a server that listens so."""
-    return "network-namespace" if listen == "unix" and not why_not_isolated() else "none"
+@dataclass(frozen=True)
+class Possible:
+    """Which isolations this machine allows, and why not the others, in one line."""
+
+    network_namespace: bool
+    landlock: bool
+    reason: str
+
+    def best(self, listen: Literal["unix", "tcp"]) -> Isolation:
+        """The strongest isolation for a server that listens so."""
+        network = self.network_namespace and listen == "unix"
+        if network and self.landlock:
+            return "network-namespace+landlock"
+        if network:
+            return "network-namespace"
+        return "landlock" if self.landlock else "none"
 
 
-def why_not_isolated() -> str | None:
-    """Why no server can be kept from the network here, in one line; None where it can."""
+def possible_isolation() -> Possible:
+    """Try each isolation in a process that ends at once."""
     command = [sys.executable, "-I", "-S", str(SUPERVISOR), "--probe"]
     try:
         probe = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"the probe failed: {error}"
-    return None if probe.returncode == 0 else (" ".join(probe.stderr.split())[-300:] or "the probe failed")
+        return Possible(network_namespace=False, landlock=False, reason=f"the probe failed: {error}")
+    found = probe.stdout.split()
+    reason = " ".join(probe.stderr.split())[-300:]
+    return Possible("network-namespace" in found, "landlock" in found, reason)
+
+
+def isolation_for(settings: ServingSettings) -> Isolation:
+    """What isolates a server at a site with these settings.
+
+    Raises:
+        ServingError: the site requires all that there is, and this machine does not allow it.
+    """
+    if settings.isolation == "none":
+        return "none"
+    possible = possible_isolation()
+    best = possible.best(settings.listen)
+    if settings.isolation == "required" and best != "network-namespace+landlock":
+        unix = "" if settings.listen == "unix" else " A server that listens on a port needs the machine's network."
+        raise ServingError(
+            "model servers cannot be isolated here as the site requires",
+            why=f"This machine allows: {best}. {possible.reason}.{unix}".replace("..", "."),
+            remedy="Allow user namespaces and Landlock (Linux 5.13) and set serving.listen = 'unix', "
+            "or set serving.isolation = 'auto' in airlock.toml.",
+        )
+    return best
 
 
 @dataclass(frozen=True)
@@ -46,7 +87,6 @@ class Egress:
     server made since.
     """
 
-    isolation: Isolation
     interfaces: tuple[str, ...]
     canaries: int
     refused: int
@@ -62,6 +102,6 @@ def egress_of(supervisor_pid: int, private: Path) -> Egress | None:
         canaries = int((private / supervisor.CANARY_FILE).read_text(encoding="ascii"))
         server = str(supervisor.descendants(supervisor_pid)[0])
         refused = supervisor.refused_egress(server) - canaries
-        return Egress("network-namespace", tuple(supervisor.interfaces(server)), canaries, refused)
+        return Egress(tuple(supervisor.interfaces(server)), canaries, refused)
     except (OSError, IndexError, ValueError):
         return None

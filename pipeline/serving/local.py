@@ -36,13 +36,17 @@ _SOCKET_LIMIT = 100  # bytes; the kernel's limit for the path of a unix socket i
 
 @dataclass(frozen=True)
 class Start:
-    """What to start: the command, its environment, where it listens, and a directory for it that goes when it ends."""
+    """What to start: the command, its environment, where it listens, and a directory for it that goes when it ends.
+
+    With Landlock, the server can read the paths `readable` beside the system's own, and write to `private` alone.
+    """
 
     command: Sequence[str]
     environment: dict[str, str]
     endpoint: Endpoint
     private: Path
     isolation: Isolation = "none"
+    readable: tuple[Path, ...] = ()
 
 
 class Child:
@@ -78,11 +82,11 @@ class Child:
     @staticmethod
     def _supervised(start: Start, reader: int) -> list[str]:
         head = [sys.executable, "-I", "-S", str(SUPERVISOR), str(os.getpid()), str(reader), str(_GRACE)]
-        return [*head, str(start.private), start.isolation, "--", *start.command]
+        return [*head, str(start.private), start.isolation, *map(str, start.readable), "--", *start.command]
 
     def egress(self) -> Egress | None:
         """What the server's network is; None where it is the machine's own, or where the server has ended."""
-        return egress_of(self._process.pid, self._private) if self._isolation == "network-namespace" else None
+        return egress_of(self._process.pid, self._private) if "network-namespace" in self._isolation else None
 
     def check_alive(self, seconds: float = 0.0) -> None:
         """Raises ServingError, with the log's tail, when the server has ended or ends within `seconds`."""
@@ -211,6 +215,7 @@ def serve_local(
             endpoint=endpoint,
             private=private,
             isolation=description.isolation,
+            readable=vllm.readable_paths(root, os.environ),
         )
         served = Served(endpoint, served_name, name, root, plan.max_model_len, description)
         with running(start, served, log=log, timeout=site.serving.start_timeout_seconds) as model:

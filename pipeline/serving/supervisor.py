@@ -43,7 +43,20 @@ _READ_RIGHTS = 0b1101  # execute, read file, read directory
 _FILE_RIGHTS = 0b1100_0000_0000_0111  # those that make sense for a file: also write, truncate, ioctl
 _RIGHTS_OF_ABI = {1: 13, 2: 14, 3: 15, 4: 15}  # how many file rights a version of Landlock knows; later ones: 16
 _SYSTEM = ("/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/proc", "/sys")
-_SETTINGS = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "nsswitch.conf", "passwd", "group", "hosts", "localtime")
+_SETTINGS = (  # in /etc: what libraries read at their start; all of /etc would hold keys too
+    *("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "nsswitch.conf", "host.conf", "hosts", "resolv.conf", "gai.conf"),
+    *("passwd", "group", "services", "protocols", "localtime", "timezone", "locale.alias", "mime.types", "os-release"),
+    *(
+        "lsb-release",
+        "machine-id",
+        "alternatives",
+        "ssl/openssl.cnf",
+        "ssl/certs",
+        "pki/tls/openssl.cnf",
+        "pki/tls/certs",
+    ),
+    *("crypto-policies", "OpenCL", "vulkan", "nvidia", "nccl.conf", "numa.conf", "libnl", "libibverbs.d"),
+)
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWNET = 0x40000000
 _CAPABILITY_VERSION_3 = 0x20080522

@@ -189,3 +189,10 @@ def environment(
     }
     caches = {"HOME": str(private), "TMPDIR": str(private), "VLLM_CACHE_ROOT": str(private / "cache")}
     return {**kept, **caches, **description.environment, **({"VLLM_API_KEY": key} if key else {})}
+
+
+def readable_paths(model: Path, inherited: Mapping[str, str]) -> tuple[Path, ...]:
+    """What the server must be able to read beside the system's own libraries: Python, the model, and GPU libraries."""
+    libraries = [*inherited.get("LD_LIBRARY_PATH", "").split(":"), inherited.get("CUDA_HOME", "")]
+    named = [Path(name) for name in libraries if name.startswith("/")]
+    return (Path(sys.prefix), Path(sys.base_prefix), model, *named)

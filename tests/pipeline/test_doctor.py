@@ -14,6 +14,7 @@ from pipeline.cli.output import ExitCode, Output
 from pipeline.digests import hex_of, sha256
 from pipeline.doctor import Diagnosis, diagnose
 from pipeline.keys import generate_key, write_key_pair
+from pipeline.serving.isolation import Possible
 from pipeline.serving.vllm import Engine
 
 SITE = """
@@ -146,7 +147,20 @@ def test_amounts_have_two_thresholds(available: int, status: str) -> None:
     assert doctor._amount("memory", available * 10**9, 3 * 10**9, 6 * 10**9, "More.").status == status
 
 
-def test_what_cannot_be_isolated_is_said() -> None:
-    diagnosis = doctor._isolation("unshare: Operation not permitted")
-    assert (diagnosis.status, "Operation not permitted" in diagnosis.found) == ("warn", True)
+@pytest.mark.parametrize(
+    ("network", "landlock", "status", "text"),
+    [
+        (True, True, "ok", "without network, and confined"),
+        (True, False, "warn", "without network (unshare: no)"),
+        (False, True, "warn", "confined to their own files (unshare: no)"),
+        (False, False, "warn", "nothing but switches"),
+    ],
+)
+def test_how_servers_can_be_isolated_is_said(network: bool, landlock: bool, status: str, text: str) -> None:
+    diagnosis = doctor._isolation(Possible(network, landlock, "unshare: no"))
+    assert diagnosis.status == status
+    assert text in diagnosis.found
+
+
+def test_one_core_is_a_drawback() -> None:
     assert doctor._cores(1).status == "warn"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -108,8 +109,8 @@ def test_no_shape_of_json_escapes_as_another_error(value: Any) -> None:
         lambda: protocol.named_scores(body, [1]),
         lambda: protocol.stream_chunk(json.dumps(body).encode()),
     ):
-        with pytest.raises(ProtocolError):
-            read()
+        with contextlib.suppress(ProtocolError):  # any other error fails the test; a shape may also be a valid one
+            assert read() is not None
 
 
 @pytest.mark.parametrize(

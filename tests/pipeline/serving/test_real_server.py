@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import pytest
 
 from checks.contract import ChoiceRequest, Sampling, ScoreRequest
 from pipeline.serving.client import ServedModel
+from pipeline.serving.isolation import possible_isolation
+from pipeline.serving.local import log_tail
 from tests.pipeline.serving.conftest import descendants_with, eventually
 
 pytestmark = pytest.mark.vllm
@@ -28,6 +31,17 @@ def test_the_real_model_answers(real_model: ServedModel) -> None:
     assert (answer.error, answer.finish) == (None, "stop")
     assert "Paris" in answer.text
     assert answer.fingerprint is not None
+
+
+def test_the_real_server_had_no_network_and_never_tried_to_reach_one(real_model: ServedModel) -> None:
+    real_model.complete(["word"], Sampling(max_tokens=1))
+    assert real_model.description.isolation == possible_isolation().best("unix")
+    egress = real_model.egress()
+    if "network-namespace" in real_model.description.isolation:
+        assert egress is not None
+        assert (egress.interfaces, egress.refused) == (("lo",), 0)
+    else:
+        assert egress is None
 
 
 def test_echo_knows_the_capital(real_model: ServedModel) -> None:
@@ -78,13 +92,13 @@ _PARENT = """
 
 @pytest.mark.slow
 def test_a_killed_run_leaves_no_engine_behind(tiny: Path, tmp_path: Path) -> None:
-    (tmp_path / "tiny").symlink_to(tiny)
+    shutil.copytree(tiny, tmp_path / "tiny")
     before = engines()
     command = [sys.executable, "-c", textwrap.dedent(_PARENT), str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as parent:
         try:
             assert parent.stdout is not None
-            assert parent.stdout.readline() == "serving\n", (tmp_path / "server.log").read_text()[-2000:]
+            assert parent.stdout.readline() == "serving\n", log_tail(tmp_path / "server.log")
             assert engines() - before
             assert descendants_with(str(tmp_path / "tiny"))
         finally:
