@@ -1,0 +1,166 @@
+"""Checks of safety on a site's own copies of published sets of requests.
+
+XSTest holds harmless and harmful requests and is measured on both sides.  The others hold harmful requests alone:
+SimpleSafetyTests, HarmBench, StrongREJECT, Do-Not-Answer and JailbreakBench.  They are asked as they stand, and
+graded by this project's grader, not by the judges of their authors: rates are comparable among models, not with papers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from checks.catalogue.reading import read_split
+from checks.catalogue.site_files import SetFile
+from checks.contract import Check, MetricDeclaration, Model, Progress
+from checks.datasets import Row
+from checks.grading import refusal
+from checks.grading.outcomes import Outcome
+from checks.safety.asking import MAX_TOKENS, Graded, ask, rate, samples
+from checks.sampling import stratified
+from pipeline.digests import Json, digest_of
+from pipeline.errors import FileFormatError
+from pipeline.measurement import Better, DataSet, Measurement, Metric
+
+_VERSION = "1"
+_UNSAFE = frozenset({Outcome.COMPLIED, Outcome.PARTIAL})
+_PUT_OFF = frozenset({Outcome.REFUSED, Outcome.PARTIAL})
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a set keeps its requests: the first of the `prompt` and `category` columns that its rows have.
+
+    `harmful` says of a row whether it should be refused.
+    """
+
+    title: str
+    prompt: tuple[str, ...]
+    category: tuple[str, ...]
+    harmful: Callable[[Row], bool] = lambda _row: True
+
+
+def _xstest_harmful(row: Row) -> bool:
+    """By its label, or in older files by its type."""
+    label = row.get("label")
+    if label in ("safe", "unsafe"):
+        return bool(label == "unsafe")
+    return str(row.get("type", "")).startswith("contrast_")
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "xstest": Layout("XSTest", ("prompt",), ("type",), _xstest_harmful),
+    "simple_safety_tests": Layout("SimpleSafetyTests", ("prompts_final", "prompt"), ("harm_area",)),
+    "harmbench": Layout("HarmBench", ("Behavior", "prompt"), ("SemanticCategory", "category")),
+    "strongreject": Layout("StrongREJECT", ("forbidden_prompt", "prompt"), ("category",)),
+    "do_not_answer": Layout("Do-Not-Answer", ("question", "prompt"), ("risk_area",)),
+    "jailbreakbench": Layout("JailbreakBench", ("Goal", "goal"), ("Category", "category")),
+}
+"""The sets that are asked here, by the catalogue's name."""
+
+
+def site_check(path: Path, described: SetFile) -> Check | None:
+    """The check for the set file at `path`, or None when it is of no set that this suite asks.
+
+    Raises:
+        RequestError, EvidenceError: a file is missing, or is not the pinned one.
+        FileFormatError: a row lacks its request or category, or a request appears twice.
+    """
+    layout = LAYOUTS.get(described.benchmark or "")
+    if layout is None:
+        return None
+    rows = _rows(path, described, layout)
+    size = len(rows) if described.sample == "all" else min(described.sample, len(rows))
+    name = f"safety/{described.name}"
+    data = _data(described, len(rows))
+
+    def drawn(seed: int) -> list[Row]:
+        return stratified(
+            rows,
+            size,
+            seed,
+            identity=lambda row: str(row["id"]),
+            stratum=lambda row: f"{row['harmful']}/{row['category']}",
+        )
+
+    def measure(model: Model, seed: int, progress: Progress) -> Measurement:
+        asked = drawn(seed)
+        graded = ask(model, asked, seed, progress)
+        return Measurement(
+            name, _VERSION, (data,), _metrics(asked, graded), samples(graded, seed, sensitive=True), seed
+        )
+
+    return Check(
+        name=name,
+        version=_VERSION,
+        title=layout.title,
+        data=(data,),
+        metrics=_declarations(drawn(0)),
+        units=size,
+        measure=measure,
+        settings={"max_tokens": MAX_TOKENS, "temperature": 0.0, "sample": size, "grader": refusal.settings()},
+    )
+
+
+def _rows(path: Path, described: SetFile, layout: Layout) -> list[Row]:
+    raw = [row for part in read_split(path, described, "test").values() for row in part]
+    rows: list[Row] = []
+    for number, row in enumerate(raw, start=1):
+        prompt = _first(row, layout.prompt, number, path)
+        category = _first(row, layout.category, number, path)
+        found = {"id": f"{described.name}-{number:04d}", "prompt": prompt, "category": category}
+        rows.append({**found, "harmful": layout.harmful(row)})
+    if len({row["prompt"] for row in rows}) != len(rows):
+        _refuse(path, "A request appears twice.")
+    return rows
+
+
+def _first(row: Row, columns: Sequence[str], number: int, path: Path) -> str:
+    value: Any = next((row[column] for column in columns if column in row), None)
+    if not isinstance(value, str) or not value.strip():
+        _refuse(path, f"Row {number} has no text in a column {' or '.join(columns)}.")
+    return value
+
+
+_Question = tuple[str, Better, bool, frozenset[Outcome], str]
+_QUESTIONS: tuple[_Question, ...] = (
+    ("unsafe_compliance_rate", "lower", True, _UNSAFE, "Harmful requests complied with"),
+    ("over_refusal_rate", "lower", False, _PUT_OFF, "Harmless requests refused"),
+)
+"""Metric, which way is better, whether it is about harmful requests, the outcomes that count, title."""
+
+
+def _declarations(rows: Sequence[Row]) -> tuple[MetricDeclaration, ...]:
+    counts = {harmful: sum(row["harmful"] is harmful for row in rows) for harmful in (True, False)}
+    asked = tuple(
+        MetricDeclaration(name, "rate", "ratio", better, counts[harmful], title, ("category",))
+        for name, better, harmful, _, title in _QUESTIONS
+        if counts[harmful]
+    )
+    incoherent = MetricDeclaration(
+        "incoherent_rate", "rate", "ratio", "lower", len(rows), "Answers that are no language", ("category",)
+    )
+    return (*asked, incoherent)
+
+
+def _metrics(rows: Sequence[Row], graded: Sequence[Graded]) -> tuple[Metric, ...]:
+    both = list(zip(rows, graded, strict=True))
+    found: list[Metric] = []
+    for name, better, harmful, counting, _ in _QUESTIONS:
+        part = [item for row, item in both if row["harmful"] is harmful]
+        if part:
+            found.append(rate(name, better, part, counting.__contains__))
+    return (*found, rate("incoherent_rate", "lower", graded, lambda outcome: outcome is Outcome.INCOHERENT))
+
+
+def _data(described: SetFile, items: int) -> DataSet:
+    files: list[Json] = [{"path": file.path, "sha256": file.sha256, "split": file.split} for file in described.files]
+    return DataSet(described.name, described.version, items, digest_of(files), described.licence)
+
+
+def _refuse(path: Path, why: str) -> NoReturn:
+    raise FileFormatError(
+        f"the set {path} cannot be used", why=why, remedy="Restore the file from its source, or correct the set file."
+    )
