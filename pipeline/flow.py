@@ -11,14 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.admission import Admission, admit
-from pipeline.card_files import write_card
 from pipeline.digests import Digest
 from pipeline.evaluation import Laboratory, Schedule, evaluate, schedule
 from pipeline.policy.decision import Decision
 from pipeline.policy.document import Policy
 from pipeline.policy.gate import decide
 from pipeline.release import Candidate, Release
+from pipeline.run_cards import write_card
 from pipeline.run_directory import CandidateState, RunDirectory, RunFile
+from pipeline.waive import waivers_of
 from pipeline.workplace import Workplace
 
 
@@ -95,7 +96,10 @@ def judge(
     name = candidate.name
     state = run.candidate(name)
     evidence = workplace.store.evidence(state.subject, state.statements)
-    decision = decide(policy, evidence, release=release.name, release_digest=release.digest, candidate=name, at=at)
+    waivers = waivers_of(run, name, workplace, policy, at=at).waivers
+    decision = decide(
+        policy, evidence, release=release.name, release_digest=release.digest, candidate=name, at=at, waivers=waivers
+    )
     digest = _unchanged(decision, state.decision, workplace)
     if digest is None:
         digest = workplace.store.record_decision(decision, workplace.key)

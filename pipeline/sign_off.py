@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.admission import verified_from_predicate
-from pipeline.approvals import check_approvals, make_approval
+from pipeline.approvals import check_approvals, check_break_glass, make_approval
 from pipeline.approvals.people import people_of
 from pipeline.approvals.quorum import Tally, tally_approvals
 from pipeline.approvals.voice import Says
-from pipeline.card_files import write_card
 from pipeline.digests import Digest, hex_of, sha256
 from pipeline.errors import ApprovalError, PromotionError, RequestError
 from pipeline.files import read_bounded
@@ -22,6 +21,7 @@ from pipeline.registry.interface import CARD, Attachment
 from pipeline.registry.promotion import Promotion, promote
 from pipeline.registry.proof import gather_proof
 from pipeline.release import Candidate, load_release
+from pipeline.run_cards import write_card
 from pipeline.run_directory import CandidateState, PromotionState, RunDirectory
 from pipeline.signature.verified import VerifiedCandidate
 from pipeline.workplace import Workplace
@@ -74,8 +74,12 @@ def approvals_of(run: RunDirectory, name: str, workplace: Workplace, *, stage: s
     return tally_approvals(decision, digest, run.approvals(name), workplace.site, at=at, stage=stage)
 
 
-def promote_candidate(run: RunDirectory, name: str, workplace: Workplace, *, stage: str) -> Promotion:
+def promote_candidate(
+    run: RunDirectory, name: str, workplace: Workplace, *, stage: str, break_glass: bool = False
+) -> Promotion:
     """Promote the candidate into `stage`, from the store's copy of its files alone, and bring its card up to date.
+
+    `break_glass` does so in an emergency, against the gate or without its approvals.
 
     Raises:
         ApprovalError: the decision is not GO, or approvals are missing.
@@ -87,7 +91,8 @@ def promote_candidate(run: RunDirectory, name: str, workplace: Workplace, *, sta
     state, decision, digest = _decided(run, name, workplace)
     at = datetime.now(UTC)
     approvals = run.approvals(name)
-    approved = check_approvals(decision, digest, approvals, workplace.site, at=at, stage=stage)
+    check = check_break_glass if break_glass else check_approvals
+    approved = check(decision, digest, approvals, workplace.site, at=at, stage=stage)
     verified = _verified(run, name, state, workplace)
     write_card(run, name, workplace)
     promotion = promote(
@@ -100,7 +105,13 @@ def promote_candidate(run: RunDirectory, name: str, workplace: Workplace, *, sta
         log=workplace.log,
         at=at,
     )
-    kept = PromotionState(stage=stage, reference=promotion.reference, digest=promotion.digest, promoted=promotion.at)
+    kept = PromotionState(
+        stage=stage,
+        reference=promotion.reference,
+        digest=promotion.digest,
+        promoted=promotion.at,
+        emergency=promotion.emergency,
+    )
     run.save(name, state.model_copy(update={"promotion": kept}))
     write_card(run, name, workplace)
     return promotion

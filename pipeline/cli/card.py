@@ -46,7 +46,7 @@ def _render_file(arguments: argparse.Namespace, output: Output) -> ExitCode:
 def _render_run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     from pipeline.card.build import build_card
     from pipeline.card.files import read_card, write_card_files, write_release_files
-    from pipeline.card_files import card_sources
+    from pipeline.run_cards import card_sources
 
     run, workplace = _open(arguments)
     written: list[Path] = []
@@ -59,8 +59,8 @@ def _render_run(arguments: argparse.Namespace, output: Output) -> ExitCode:
 
 def _verify(arguments: argparse.Namespace, output: Output) -> ExitCode:
     from pipeline.card.files import verify_card_files
-    from pipeline.card_files import card_sources
     from pipeline.errors import RequestError
+    from pipeline.run_cards import card_sources
 
     if arguments.card and not arguments.candidate:
         raise RequestError(

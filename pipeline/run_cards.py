@@ -1,4 +1,4 @@
-"""The card of a run's candidate, as files beside its state: card.json, card.md and card.html."""
+"""The cards of a run: each candidate's, from signed evidence, and one that compares them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from pathlib import Path
 
 from pipeline.approvals.quorum import tally_approvals
 from pipeline.card.build import build_card
-from pipeline.card.html import to_html
-from pipeline.card.markdown import to_markdown
+from pipeline.card.files import read_card, write_card_files, write_release_files
 from pipeline.card.sources import CardApproval, CardPromotion, CardSources
-from pipeline.digests import Digest, canonical_json, parse_digest
+from pipeline.digests import Digest, parse_digest
 from pipeline.errors import RequestError
 from pipeline.evidence.statement import Evidence
-from pipeline.files import write_atomic
 from pipeline.manifest import FileEntry, Manifest
 from pipeline.policy.decision import Decision
 from pipeline.policy.summary import summarise
@@ -22,19 +20,17 @@ from pipeline.workplace import Workplace
 
 
 def write_card(run: RunDirectory, name: str, workplace: Workplace) -> Path:
-    """Write the candidate's card from signed evidence, and return the path of its HTML form.
+    """Write the candidate's card in every form, bring the release's up to date, and return the path of its page.
 
     Raises:
         EvidenceError: stored evidence is missing, edited, unsigned or about another checkpoint.
         RequestError: the candidate was not decided yet.
         StorageError: the disk failed.
     """
-    card = build_card(card_sources(run, name, workplace))
-    folder = run.folder(name)
-    write_atomic(folder / "card.json", canonical_json(card))
-    write_atomic(folder / "card.md", to_markdown(card))
-    write_atomic(folder / "card.html", to_html(card))
-    return folder / "card.html"
+    write_card_files(build_card(card_sources(run, name, workplace)), run.folder(name))
+    paths = [run.folder(known) / "card.json" for known in run.candidates()]
+    write_release_files([read_card(path) for path in paths if path.exists()], run.root)
+    return run.folder(name) / "card.html"
 
 
 def card_sources(run: RunDirectory, name: str, workplace: Workplace) -> CardSources:
@@ -81,6 +77,7 @@ def _promotion(state: CandidateState) -> CardPromotion | None:
         reference=state.promotion.reference,
         promoted=state.promotion.promoted,
         digest=state.promotion.digest,
+        emergency=state.promotion.emergency,
     )
 
 
