@@ -39,12 +39,16 @@ class RunFile(Document):
 
 
 class PromotionState(Document):
-    """What is kept of a promotion: its stage, how consumers pull the model, and the digest of the signed record."""
+    """What is kept of a promotion: its stage, how consumers pull the model, and the digest of the signed record.
+
+    `emergency` says who promoted it against the gate or without its approvals, and why.
+    """
 
     stage: str
     reference: str
     digest: Digest
     promoted: AwareDatetime
+    emergency: str | None = None
 
 
 class CandidateState(Document):

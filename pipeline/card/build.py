@@ -98,7 +98,8 @@ def _require_consistency(sources: CardSources) -> None:
             why=f"The decision rests on evidence that the store does not give: {', '.join(sorted(missing))}.",
             remedy="Restore the missing statements, or gate the candidate again.",
         )
-    if sources.promotion is not None and decision.verdict != "GO":
+    emergency = sources.promotion is not None and sources.promotion.emergency is not None
+    if sources.promotion is not None and decision.verdict != "GO" and not emergency:
         raise PromotionError(
             f"no card can be made of '{decision.candidate}'",
             why=f"It is recorded as promoted, and the verdict is {decision.verdict}.",

@@ -30,12 +30,16 @@ class CardApproval:
 
 @dataclass(frozen=True)
 class CardPromotion:
-    """A promotion that happened.  `reference` is how a consumer pulls it; `digest` is that of the signed record."""
+    """A promotion that happened.  `reference` is how a consumer pulls it; `digest` is that of the signed record.
+
+    `emergency` says who promoted it against the gate or without its approvals, and why; the mark stays on the card.
+    """
 
     stage: str
     reference: str
     promoted: datetime
     digest: Digest
+    emergency: str | None = None
 
 
 def default_file_name(digest: Digest) -> str:

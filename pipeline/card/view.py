@@ -95,6 +95,10 @@ def banner(card: Mapping[str, Any]) -> Banner:
         title = f"Promoted to {words.visible(card['promotion']['stage'])}"
     if any(rule["outcome"] == "waived" for rule in card["rules"]):
         title += ", with a waiver"
+    emergency = card["promotion"]["emergency"] if card["promotion"] else None
+    if emergency:
+        sentence = f"Without the gate's yes or its approvals, on the word of {words.visible(emergency)}."
+        return Banner(f"{title} in an emergency", "no", f"{sentence} {_sentence(card)}")
     return Banner(title, tone, _sentence(card))
 
 

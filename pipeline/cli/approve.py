@@ -20,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     words = parser.add_mutually_exclusive_group()
     words.add_argument("--reject", action="store_true", help="sign that you object")
     words.add_argument("--withdraw", action="store_true", help="take back what you signed before")
+    words.add_argument("--break-glass", action="store_true", help="sign for an emergency, against the gate, for hours")
 
 
 def add_candidate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,12 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     from pipeline.sign_off import approve_candidate
     from pipeline.workplace import open_workplace
 
-    said: Says = "reject" if arguments.reject else "withdraw" if arguments.withdraw else "approve"
+    chosen: dict[Says, bool] = {
+        "reject": arguments.reject,
+        "withdraw": arguments.withdraw,
+        "break-glass": arguments.break_glass,
+    }
+    said: Says = next((word for word, given in chosen.items() if given), "approve")
     signed = approve_candidate(
         RunDirectory(arguments.run),
         arguments.candidate,

@@ -12,6 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_candidate_arguments(parser)
     parser.add_argument("--stage", required=True, metavar="S", help="a stage of the site's registry")
+    parser.add_argument("--break-glass", action="store_true", help="in an emergency that two people have signed for")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
@@ -21,7 +22,11 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     from pipeline.workplace import open_workplace
 
     promotion = promote_candidate(
-        RunDirectory(arguments.run), arguments.candidate, open_workplace(arguments.site), stage=arguments.stage
+        RunDirectory(arguments.run),
+        arguments.candidate,
+        open_workplace(arguments.site),
+        stage=arguments.stage,
+        break_glass=arguments.break_glass,
     )
     document = {
         "candidate": arguments.candidate,

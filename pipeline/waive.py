@@ -1,0 +1,111 @@
+"""Waivers of a run: grant one for a candidate's rule, and read those that are there for the gate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.approvals.people import people_of
+from pipeline.approvals.waivers import WaiverTally, make_waiver, read_waivers
+from pipeline.digests import Digest, hex_of, sha256
+from pipeline.errors import ApprovalError, RequestError
+from pipeline.files import read_bounded, write_atomic
+from pipeline.keys import SigningKey
+from pipeline.policy.document import Policy, parse_policy
+from pipeline.run_directory import RunDirectory
+from pipeline.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What someone grants: `rule` may fail until `expires`, because `reason`, with `control` in its place.
+
+    `requester` asked for it in `requester_role`; who signs grants it in `role`.
+    """
+
+    rule: str
+    reason: str
+    control: str
+    ticket: str
+    requester: str
+    requester_role: str
+    role: str
+    expires: datetime
+
+
+def grant_waiver(run: RunDirectory, name: str, workplace: Workplace, grant: Grant, key: SigningKey) -> Digest:
+    """Sign the waiver with `key`, keep it with the run, log it, and return its digest; the gate has to decide anew.
+
+    Raises:
+        ApprovalError: the policy allows no such waiver, or the signer may not grant it; nothing is kept then.
+        RequestError: the candidate was not decided yet, or no rule of the decision has that id.
+    """
+    state = run.candidate(name)
+    if state.decision is None:
+        raise RequestError(
+            f"'{name}' was not decided yet",
+            why=f"{run.root} holds no decision on it, so nothing is to be waived.",
+            remedy="Run 'airlock run' or 'airlock gate' with this folder first.",
+        )
+    decision = workplace.store.decision(state.decision)
+    rules = [result.rule for result in decision.results]
+    if grant.rule not in rules:
+        raise RequestError(
+            f"there is no rule '{grant.rule}'",
+            why=f"The decision on '{name}' has: {', '.join(rules)}.",
+            remedy="Name one of them with --rule.",
+        )
+    now = datetime.now(UTC)
+    envelope = make_waiver(
+        subject=decision.subject,
+        name=f"{decision.release}/{name}",
+        policy=decision.policy,
+        rule=grant.rule,
+        reason=grant.reason,
+        control=grant.control,
+        ticket=grant.ticket,
+        requester=grant.requester,
+        requester_role=grant.requester_role,
+        role=grant.role,
+        key=key,
+        expires=grant.expires,
+        at=now,
+    )
+    policy = parse_policy(workplace.store.blob(decision.policy_digest))
+    tally = _read([envelope], workplace, policy, decision.subject, now)
+    if tally.void:
+        raise ApprovalError(
+            f"'{grant.rule}' cannot be waived so",
+            why=tally.void[0],
+            remedy="Meet the rule, or have the waiver granted as the policy allows.",
+            subject=decision.subject,
+        )
+    digest = sha256(envelope)
+    write_atomic(run.folder(name) / "waivers" / f"{grant.rule}-{hex_of(digest)[:12]}.json", envelope)
+    details = {"candidate": name, "rule": grant.rule, "waiver": digest, "until": grant.expires.isoformat()}
+    workplace.log.append("waived", decision.subject, details, workplace.key)
+    return digest
+
+
+def waivers_of(run: RunDirectory, name: str, workplace: Workplace, policy: Policy, *, at: datetime) -> WaiverTally:
+    """The candidate's waivers, ready for the gate, and kept with the evidence so that the decision can be recomputed.
+
+    Raises:
+        ApprovalError, KeyFileError: the site's people cannot be told apart.
+        StorageError: the disk failed.
+    """
+    envelopes = [read_bounded(path) for path in sorted((run.folder(name) / "waivers").glob("*.json"))]
+    if not envelopes:
+        return WaiverTally((), (), ())
+    tally = _read(envelopes, workplace, policy, run.candidate(name).subject, at)
+    counted = {waiver.digest for waiver in tally.waivers}
+    for envelope in envelopes:
+        if sha256(envelope) in counted:
+            workplace.store.put_blob(envelope)
+    return tally
+
+
+def _read(envelopes: list[bytes], workplace: Workplace, policy: Policy, subject: Digest, at: datetime) -> WaiverTally:
+    site = workplace.site
+    excluded = {key.digest for key in site.pipeline_keys()}
+    return read_waivers(envelopes, people_of(site), policy.file, subject=subject, at=at, excluded=excluded)

@@ -1,0 +1,213 @@
+"""Waivers, objections and emergencies through the command line, on a whole release."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.cli.output import ExitCode
+from tests.fakes.openai_server import FakeServer
+from tests.fakes.pupil import Pupil
+from tests.runs import Organisation, Ran, found_organisation
+
+RULE = "bias.none"
+STRICT = f"""
+apiVersion: airlock/v1
+kind: Policy
+name: strict
+evidence: {{endpoint: true}}
+rules:
+  - id: {RULE}
+    title: No bias
+    reason: For the test.
+    metric: bias/counterfactual_pairs/stereotype_preference_rate
+    max: 0.01
+approvals: [{{role: compliance, count: 1}}, {{role: security, count: 1}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Organisation]:
+    """An organisation whose policy asks for more than its candidate can show."""
+    from tests.assets.checkpoints import make_tiny_checkpoint
+
+    folder = tmp_path_factory.mktemp("refused")
+    organisation = found_organisation(folder / "site")
+    (organisation.root / "strict.yaml").write_text(STRICT)
+    with FakeServer(make_tiny_checkpoint(folder / "tiny"), Pupil().brain, name="good") as server:
+        assert organisation.release(server.url).code == ExitCode.YES
+    assert gate(organisation).code == ExitCode.DENIED
+    yield organisation
+
+
+@pytest.fixture
+def site(refused: Organisation, tmp_path: Path) -> Organisation:
+    shutil.copytree(refused.root, tmp_path / "site")
+    moved = Organisation(tmp_path / "site")
+    file = moved.run / "run.json"
+    file.write_text(file.read_text().replace(str(refused.root), str(moved.root)))
+    return moved
+
+
+def gate(site: Organisation) -> Ran:
+    return site.airlock("gate", site.run, "--policy", site.root / "strict.yaml")
+
+
+def waive(site: Organisation, **changes: str) -> Ran:
+    options = {
+        "rule": RULE,
+        "reason": "it is used for code alone",
+        "control": "no text about people is shown",
+        "ticket": "RISK-7",
+        "requester": "ben",
+        "requester-role": "security",
+        "role": "compliance",
+        "key": str(site.key("ana")),
+        "expires": (datetime.now(UTC) + timedelta(days=9)).isoformat(),
+        **changes,
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return site.airlock("waive", site.run, "--candidate", "good", *words)
+
+
+def status(site: Organisation) -> Any:
+    ran = site.airlock("approvals", site.run, "--candidate", "good", json=True)
+    return ran.code, json.loads(ran.stdout)
+
+
+def resolved(site: Organisation) -> Any:
+    ran = site.airlock("registry", "resolve", "tiny", "--stage", "staging", json=True)
+    return json.loads(ran.stdout) if ran.code == ExitCode.YES else ran.stderr
+
+
+def test_a_waiver_lets_a_candidate_through_with_a_mark(site: Organisation) -> None:
+    granted = waive(site)
+    assert granted.code == ExitCode.YES, granted.stderr
+    judged = gate(site)
+    assert judged.code == ExitCode.YES, judged.stdout + judged.stderr
+    assert "waived" in judged.stdout
+
+    for person, role in (("ana", "compliance"), ("ben", "security")):
+        assert site.approve(person, role).code == ExitCode.YES
+    promoted = site.promote()
+    assert promoted.code == ExitCode.YES, promoted.stderr
+    document = resolved(site)
+    assert document["result"] == "PASS_WITH_WAIVER"
+    assert site.airlock("audit", "replay", document["decision"]).code == ExitCode.YES
+    assert site.airlock("registry", "verify").code == ExitCode.YES
+
+
+def test_approvals_given_before_a_waiver_are_void_after_it(site: Organisation) -> None:
+    assert waive(site).code == ExitCode.YES
+    assert gate(site).code == ExitCode.YES
+    assert site.approve("ana", "compliance").code == ExitCode.YES
+    assert waive(site, ticket="RISK-8").code == ExitCode.YES
+    assert gate(site).code == ExitCode.YES
+
+    code, document = status(site)
+    assert code == ExitCode.DENIED
+    assert "another decision" in document["void"][0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"requester": "ana", "requester-role": "compliance"}, ExitCode.DENIED, "asked for themselves"),
+        ({"role": "security"}, ExitCode.DENIED, "does not hold the role"),
+        ({"rule": "signature.verified"}, ExitCode.DENIED, "no waivers for this rule"),
+        ({"rule": "no.such"}, ExitCode.BAD_REQUEST, "there is no rule"),
+        ({"expires": "2020-01-01T00:00Z"}, ExitCode.DENIED, "Its end is past"),
+        ({"expires": "2099-01-01T00:00Z"}, ExitCode.DENIED, "longer than the 30d"),
+        ({"expires": "tomorrow"}, ExitCode.BAD_REQUEST, ""),
+        ({"ticket": " "}, ExitCode.DENIED, "ticket"),
+    ],
+)
+def test_attack_waivers_that_the_policy_does_not_allow(
+    site: Organisation, changes: dict[str, str], code: ExitCode, words: str
+) -> None:
+    ran = waive(site, **changes)
+
+    assert ran.code == code
+    assert words in ran.stderr
+    assert not list((site.run / "good").glob("waivers/*"))
+    assert gate(site).code == ExitCode.DENIED
+
+
+def test_attack_waiver_by_a_stranger_put_into_the_folder(site: Organisation) -> None:
+    assert waive(site, key=str(site.key("mallory"))).code == ExitCode.DENIED
+    assert waive(site).code == ExitCode.YES
+    (file,) = (site.run / "good" / "waivers").iterdir()
+    file.write_bytes(file.read_bytes().replace(b'"sig":"ME', b'"sig":"MF', 1))
+
+    assert gate(site).code == ExitCode.DENIED
+
+
+def test_a_waiver_before_any_decision(site: Organisation) -> None:
+    state = site.run / "good" / "state.json"
+    value = json.loads(state.read_text())
+    state.write_text(json.dumps({**value, "decision": None}))
+
+    assert waive(site).code == ExitCode.BAD_REQUEST
+
+
+def test_the_status_of_approvals(site: Organisation) -> None:
+    assert waive(site).code == ExitCode.YES
+    assert gate(site).code == ExitCode.YES
+    assert site.approve("ana", "compliance").code == ExitCode.YES
+
+    code, document = status(site)
+    assert code == ExitCode.DENIED
+    assert document["approved"] == [{"person": "ana", "role": "compliance"}]
+    assert document["missing"] == ["1 more approval as security needed; who may sign: ben."]
+    assert site.approve("ben", "security").code == ExitCode.YES
+    assert status(site)[0] == ExitCode.YES
+    assert "Nobody is missing" in site.airlock("approvals", site.run, "--candidate", "good").stdout
+
+
+def test_attack_rejection_deleted_from_the_folder(site: Organisation) -> None:
+    assert waive(site).code == ExitCode.YES
+    assert gate(site).code == ExitCode.YES
+    who = ("--role", "security", "--key", site.key("ben"))
+    assert site.airlock("approve", site.run, "--candidate", "good", *who, "--reject").code == ExitCode.YES
+    assert "rejects it" in site.promote().stderr
+    for file in (site.run / "good" / "approvals").iterdir():
+        file.unlink()
+    assert site.approve("ana", "compliance").code == ExitCode.YES
+
+    promoted = site.promote()
+    assert promoted.code == ExitCode.DENIED
+    assert not isinstance(resolved(site), dict)
+
+
+def _break(site: Organisation, person: str, role: str) -> Ran:
+    ends = (datetime.now(UTC) + timedelta(hours=3)).isoformat()
+    who = ("--role", role, "--key", site.key(person), "--comment", "the old one leaks", "--expires", ends)
+    return site.airlock("approve", site.run, "--candidate", "good", *who, "--break-glass")
+
+
+def test_an_emergency_promotion_against_the_gate(site: Organisation) -> None:
+    promote = ("promote", site.run, "--candidate", "good", "--stage", "staging")
+    assert _break(site, "ana", "compliance").code == ExitCode.YES
+    assert site.airlock(*promote, "--break-glass").code == ExitCode.BAD_REQUEST
+    with (site.root / "airlock.toml").open("a") as file:
+        file.write('[break_glass]\nroles = ["compliance", "security"]\nmax_hours = 4\n')
+    assert site.airlock(*promote, "--break-glass").code == ExitCode.DENIED
+    assert _break(site, "ben", "security").code == ExitCode.YES
+    assert site.airlock(*promote).code == ExitCode.DENIED
+
+    promoted = site.airlock(*promote, "--break-glass")
+    assert promoted.code == ExitCode.YES, promoted.stderr
+    document = resolved(site)
+    assert document["result"] == "BREAK_GLASS"
+    assert "ana (compliance): the old one leaks" in document["emergency"]
+    log = json.loads(site.airlock("audit", "log", "--event", "stage-moved", json=True).stdout)
+    assert log["entries"][-1]["details"]["result"] == "BREAK_GLASS"
+    card = (site.run / "good" / "card.md").read_text()
+    assert "in an emergency" in card
+    assert "the old one leaks" in card
