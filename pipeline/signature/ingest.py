@@ -1,9 +1,10 @@
 """One pass over the bytes of a checkpoint: each file is hashed and, where wanted, copied from the same read.
 
-Large files go first and one worker runs a core, so that no worker is left alone with a large file at the end.  Where a
-copy is written, each worker hashes while a second thread of its own reads and writes, so that the last file, too, keeps
-two cores at work.  Memory is four buffers a worker.  Where the file system can share blocks (reflink), the copy is
-cloned first and the clone, which the submitter cannot write, is what is hashed.
+Large files go first and two workers run a core, so that a few large files, the last one too, keep all cores at work
+(with one worker a core, three equal files on two cores would take a third longer).  Where there are fewer large files
+than cores, each is read and written by a second thread while its worker hashes.  Memory is four buffers a worker.
+Where the file system can share blocks (reflink), the copy is cloned first and the clone, which the submitter cannot
+write, is what is hashed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from pipeline.signature.tree import ListedFile, open_beneath, reading_problem
 
 _BUFFER = 1 << 19  # bytes; small enough for a core's own cache, where the hash finds what was just read
 _BUFFERS = 4  # a worker
+_WORKERS_A_CORE = 2
+_LARGE = 1 << 26  # bytes; a file that takes long enough to be worth two threads
 _FICLONE = 0x40049409  # ioctl of linux/fs.h: share the blocks of another file
 _FILE_MODE = 0o444
 
@@ -78,8 +81,10 @@ class Pass:
             _make_directories(self.destination, files)
         largest_first = sorted(files, key=lambda file: -file.size)
         cores = len(os.sched_getaffinity(0))
-        with ThreadPoolExecutor(cores) as movers, ThreadPoolExecutor(cores) as workers:
-            futures = [workers.submit(self._read, file, movers) for file in largest_first]
+        few = sum(file.size >= _LARGE for file in files) < cores
+        with ThreadPoolExecutor(cores) as movers, ThreadPoolExecutor(_WORKERS_A_CORE * cores) as workers:
+            assigned = [(file, movers if few and file.size >= _LARGE else None) for file in largest_first]
+            futures = [workers.submit(self._read, file, mover) for file, mover in assigned]
             try:
                 results = [future.result() for future in futures]
             except BaseException:
@@ -90,7 +95,7 @@ class Pass:
             problems=tuple(sorted(result for result in results if isinstance(result, str))),
         )
 
-    def _read(self, file: ListedFile, movers: ThreadPoolExecutor) -> FileEntry | str:
+    def _read(self, file: ListedFile, movers: ThreadPoolExecutor | None) -> FileEntry | str:
         try:
             with _closing(open_beneath(self.source, file.path, os.O_RDONLY | os.O_NONBLOCK)) as source:
                 return self._read_open(file.path, source, movers)
@@ -98,7 +103,7 @@ class Pass:
             self._spoiled.set()
             return reading_problem(file.path, error)
 
-    def _read_open(self, path: str, source: int, movers: ThreadPoolExecutor) -> FileEntry | str:
+    def _read_open(self, path: str, source: int, movers: ThreadPoolExecutor | None) -> FileEntry | str:
         before = os.fstat(source)
         if not stat.S_ISREG(before.st_mode):
             self._spoiled.set()
@@ -111,7 +116,7 @@ class Pass:
             self._spoiled.set()
         return FileEntry(path, size, digest)
 
-    def _hash(self, source: _Source, movers: ThreadPoolExecutor) -> tuple[int, Digest]:
+    def _hash(self, source: _Source, movers: ThreadPoolExecutor | None) -> tuple[int, Digest]:
         if self.destination is None or self._spoiled.is_set():
             return self._scan(source)
         with storage_errors(f"cannot store {source.path}"):
@@ -119,18 +124,22 @@ class Pass:
         with _closing(copy):
             if _cloned(source.descriptor, copy):
                 result = self._scan(replace(source, descriptor=copy))
+            elif movers is None:
+                result = self._scan(source, copy)
             else:
                 result = self._stream(source, copy, movers)
             with storage_errors(f"cannot store {source.path}"):
                 os.fchmod(copy, _FILE_MODE)
         return result
 
-    def _scan(self, source: _Source) -> tuple[int, Digest]:
-        """Hash what `source` holds."""
+    def _scan(self, source: _Source, copy: int | None = None) -> tuple[int, Digest]:
+        """Hash what `source` holds and write it to `copy`."""
         buffer = memoryview(bytearray(min(_BUFFER, source.limit + 1)))
         state, size = hashlib.sha256(), 0
         while size <= source.limit and (count := os.readv(source.descriptor, [buffer])):
             state.update(buffer[:count])
+            if copy is not None:
+                self._write(source.path, copy, buffer[:count])
             size += count
             self._report(count)
         return size, Digest("sha256:" + state.hexdigest())
@@ -162,14 +171,19 @@ class Pass:
         size = 0
         try:
             while size <= source.limit and (count := os.readv(source.descriptor, [buffer := free.get()])):
-                if not self._spoiled.is_set():
-                    with storage_errors(f"cannot store {source.path}"):
-                        _write_all(copy, memoryview(buffer)[:count])
+                self._write(source.path, copy, memoryview(buffer)[:count])
                 size += count
                 filled.put((buffer, count))
                 self._report(count)
         finally:
             filled.put(None)
+
+    def _write(self, path: str, copy: int, chunk: memoryview) -> None:
+        if self._spoiled.is_set():
+            return
+        with storage_errors(f"cannot store {path}"):
+            while chunk:
+                chunk = chunk[os.write(copy, chunk) :]
 
     def _report(self, count: int) -> None:
         """Tell the caller of progress; stop, if another worker's failure or an interrupt has made this work useless."""
@@ -194,11 +208,6 @@ def _cloned(source: int, copy: int) -> bool:
     except OSError:  # another file system, or one without this ability: the bytes are copied instead
         return False
     return True
-
-
-def _write_all(descriptor: int, chunk: memoryview) -> None:
-    while chunk:
-        chunk = chunk[os.write(descriptor, chunk) :]
 
 
 @contextlib.contextmanager

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.digests import hex_of, sha256
-from pipeline.errors import KeyFileError, RequestError, StorageError
+from pipeline.errors import KeyFileError, ManifestError, RequestError, StorageError
 from pipeline.keys import SigningKey, write_key_pair
 from pipeline.manifest import FileEntry, Manifest
-from pipeline.signature import verify_candidate
+from pipeline.signature import manifest_of, verify_candidate
 from pipeline.site import KeySigner
-from tests.pipeline.signature.parts import FILES, Workplace
+from tests.pipeline.signature.parts import FILES, Workplace, make_workplace
 
 EXPECTED = Manifest(tuple(FileEntry(name, len(data), sha256(data)) for name, data in FILES.items()))
 
@@ -137,26 +137,52 @@ def test_a_store_that_cannot_be_written_is_a_system_failure(workplace: Workplace
         verify_candidate(workplace.candidate(), workplace.site())
 
 
-def test_a_full_disk_leaves_nothing_half_written(workplace: Workplace) -> None:
+ONE_LARGE_FILE = {"model.safetensors": b"\x5a" * (70 << 20), "config.json": b"{}"}
+
+
+@pytest.fixture(params=["small", "large"])
+def any_size(request: pytest.FixtureRequest, tmp_path: Path) -> Workplace:
+    """A checkpoint of small files, and one with a file so large that two threads work on it."""
+    return make_workplace(tmp_path, ONE_LARGE_FILE if request.param == "large" else None)
+
+
+def test_a_file_of_any_size_is_copied_whole(any_size: Workplace) -> None:
+    seen: list[int] = []
+    verified = verify_candidate(any_size.candidate(), any_size.site(), progress=seen.append)
+    assert verified.manifest == manifest_of(any_size.checkpoint) == manifest_of(verified.root)
+    assert sum(seen) == verified.manifest.size
+
+
+def test_a_full_disk_leaves_nothing_half_written(any_size: Workplace) -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))  # as a full disk: writing stops in the middle of a file
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700_000, hard))  # as a full disk: writing stops in the middle of a file
     try:
         with pytest.raises(StorageError, match="cannot store"):
-            verify_candidate(workplace.candidate(), workplace.site())
+            verify_candidate(any_size.candidate(), any_size.site())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert workplace.stored() == []
+    assert any_size.stored() == []
 
 
-def test_an_interrupt_leaves_nothing_half_written(workplace: Workplace) -> None:
+def test_an_interrupt_leaves_nothing_half_written(any_size: Workplace) -> None:
     def interrupt(_count: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        verify_candidate(workplace.candidate(), workplace.site(), progress=interrupt)
-    assert workplace.stored() == []
+        verify_candidate(any_size.candidate(), any_size.site(), progress=interrupt)
+    assert any_size.stored() == []
+
+
+def test_a_changed_byte_in_a_file_of_any_size_is_caught(any_size: Workplace) -> None:
+    for path in any_size.checkpoint.glob("*.safetensors"):
+        with path.open("r+b") as file:
+            file.seek(-1, 2)
+            file.write(b"!")
+    with pytest.raises(ManifestError, match="changed after it was signed"):
+        verify_candidate(any_size.candidate(), any_size.site())
+    assert any_size.stored() == []
 
 
 def test_no_descriptor_is_left_open(workplace: Workplace) -> None:
