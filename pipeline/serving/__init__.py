@@ -20,13 +20,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.checkpoint.inspected import Checkpoint
-from pipeline.planning import ServingPlan
 from pipeline.serving.description import ServingDescription
-from pipeline.site import ServingSettings, Site
 
 if TYPE_CHECKING:
+    from pipeline.checkpoint.inspected import Checkpoint
+    from pipeline.planning import ServingPlan
     from pipeline.serving.client import ServedModel
+    from pipeline.site import ServingSettings, Site
 
 __all__ = ["ServingDescription", "attach", "describe", "describe_endpoint", "serve"]
 

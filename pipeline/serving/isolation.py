@@ -15,12 +15,14 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pipeline.digests import Json
 from pipeline.errors import ServingError
 from pipeline.serving import supervisor
-from pipeline.site import ServingSettings
+
+if TYPE_CHECKING:
+    from pipeline.site import ServingSettings
 
 Isolation = Literal["none", "network-namespace", "landlock", "network-namespace+landlock"]
 
