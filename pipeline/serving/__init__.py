@@ -66,7 +66,7 @@ def attach(url: str, checkpoint_root: Path, name: str | None = None) -> Abstract
     """The model `name` (the only one, when None) of a server that is already up, at `http://HOST:PORT` or `unix:PATH`.
 
     Texts are made into tokens by the tokenizer in `checkpoint_root`.  What the server really runs is not known; its
-    description says so (`managed` is False).
+    description says so (`managed` is False).  AIRLOCK_ENDPOINT_KEY in the environment is its key.
 
     Raises:
         RequestError: `url` is no address.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,14 @@ def _alive(_seconds: float) -> None:
     """Its process is not ours to watch."""
 
 
+KEY_VARIABLE = "AIRLOCK_ENDPOINT_KEY"
+"""The environment variable with the key of a server that asks for one: command lines can be read by every user."""
+
+
+def _reach(url: str) -> Endpoint:
+    return replace(parse_endpoint(url), key=os.environ.get(KEY_VARIABLE) or None)
+
+
 def describe_server(url: str, name: str | None) -> tuple[ServingDescription, Mapping[str, Any]]:
     """What the server at `url` reports of itself, and its entry for the model `name` (its only one when None).
 
@@ -26,7 +36,7 @@ def describe_server(url: str, name: str | None) -> tuple[ServingDescription, Map
         RequestError: `url` is no address.
         ServingError: nothing answers there, or no such model is served.
     """
-    transport = Transport(parse_endpoint(url), Patience(), _alive)
+    transport = Transport(_reach(url), Patience(), _alive)
     version, entries = asyncio.run(_report(transport))
     entry = _entry(entries, name, url)
     length = entry.get("max_model_len")
@@ -67,7 +77,8 @@ def _no_server(endpoint: Endpoint, why: str) -> ServingError:
     return ServingError(
         f"no model server answers at {endpoint.url}",
         why=why,
-        remedy="Start the server, or correct the address; it must speak OpenAI's protocol.",
+        remedy="Start the server, or correct the address; it must speak OpenAI's protocol. "
+        f"If it asks for a key, put it into the environment variable {KEY_VARIABLE}.",
     )
 
 
@@ -79,4 +90,4 @@ def attached(url: str, checkpoint_root: Path, name: str | None) -> Iterator[Serv
     if not isinstance(length, int):
         raise _no_server(Endpoint(url), "It does not say how long a context it allows (max_model_len).")
     model_id = str(entry["id"])
-    yield ServedModel(Served(parse_endpoint(url), model_id, model_id, checkpoint_root, length, description))
+    yield ServedModel(Served(_reach(url), model_id, model_id, checkpoint_root, length, description))

@@ -39,11 +39,15 @@ class Endpoint:
 
 
 def parse_endpoint(url: str) -> Endpoint:
-    """`url` as an endpoint.  Raises RequestError unless it is `http(s)://HOST[:PORT]` or `unix:PATH`."""
+    """`url` as an endpoint.  Raises RequestError unless it is `http(s)://HOST[:PORT]` or `unix:PATH`.
+
+    A password in it would end up in signed evidence, so it may hold none.
+    """
     endpoint = Endpoint(url)
     try:
         parts = urlsplit(endpoint.base)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        usable = usable and "@" not in parts.netloc and not parts.query and not parts.fragment
     except ValueError:
         usable = False
     if not usable or endpoint.socket == "":

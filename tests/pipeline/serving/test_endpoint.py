@@ -53,7 +53,18 @@ def test_nothing_there_is_one_clear_error(fake: FakeServer, tiny: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8000", "ftp://host", "http://", "http://host:port", "unix:", "file:///x"]
+    "url",
+    [
+        "",
+        "localhost:8000",
+        "ftp://host",
+        "http://",
+        "http://host:port",
+        "unix:",
+        "file:///x",
+        "http://me:secret@host",
+        "http://host?key=secret",
+    ],
 )
 def test_what_is_no_address_is_a_wrong_request(url: str) -> None:
     with pytest.raises(RequestError, match="no address of a model server"):
@@ -66,3 +77,13 @@ def test_a_key_travels_as_a_bearer_token_and_is_shown_nowhere(fake: FakeServer, 
     ServedModel(served).complete(["x"], Sampling(1))
     assert fake.received[0].authorization == "Bearer secret"
     assert "secret" not in repr(served)
+
+
+def test_the_key_of_a_running_server_comes_from_the_environment(
+    fake: FakeServer, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRLOCK_ENDPOINT_KEY", "secret")
+    with attach(fake.url, tiny) as model:
+        model.complete(["x"], Sampling(1))
+    assert fake.received[0].authorization == "Bearer secret"
+    assert "secret" not in str(model.description.to_json())
