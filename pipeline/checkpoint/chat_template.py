@@ -45,6 +45,9 @@ def inspect_templates(templates: Mapping[str, str], configuration: Configuration
     if len(templates) > _MOST_TEMPLATES:
         message = f"There are {len(templates)} chat templates; at most {_MOST_TEMPLATES} can be examined."
         yield finding("checkpoint.template-unchecked", None, message)
+    for name, value in configuration.templates.items():
+        if not isinstance(value, str | list):
+            yield finding("checkpoint.chat-template", name, "chat_template is neither a text nor a list of templates.")
     if conflict := _conflict(templates):
         yield conflict
     seen: set[str] = set()

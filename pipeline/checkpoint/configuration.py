@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pipeline.checkpoint.catalogue import finding
 from pipeline.checkpoint.inspected import Finding
-from pipeline.checkpoint.strict_json import SIZE_LIMIT, parse_json, walk
+from pipeline.checkpoint.settings import inspect_settings
+from pipeline.checkpoint.strict_json import SIZE_LIMIT, parse_json
 from pipeline.checkpoint.tree import File, Tree
 from pipeline.errors import FileFormatError
 
 _DATA_FILES = frozenset({"tokenizer.json", "tekken.json", "vocab.json", "merges.json"})  # read in `tokenizer`
 
 _TEMPLATE_FILES = ("chat_template.json", "processor_config.json", "tokenizer_config.json")  # the first one is used
-
-_RUNS_CODE: Mapping[str, str] = {
-    "auto_map": "names Python classes that a loader would import from the checkpoint or from a hub",
-    "trust_remote_code": "asks the loader to run code that comes with the checkpoint",
-    "custom_pipelines": "names Python classes that a loader would import as pipelines",
-    "custom_generate": "names Python code that a loader would run to generate",
-    "remote_code": "asks the loader to run code that comes with the checkpoint",
-}
-_HOOKS: Mapping[str, str] = {
-    "_attn_implementation_internal": "sets an internal switch of the loader that chooses code to run",
-    "_experts_implementation_internal": "sets an internal switch of the loader that chooses code to run",
-    "use_kernels": "asks the loader to fetch compiled kernels from a hub",
-}
-_CHOSEN_IMPLEMENTATIONS = frozenset({"_attn_implementation", "attn_implementation", "_experts_implementation"})
-_LOADED_NAMES = frozenset({"base_model_name_or_path", "draft_model", "assistant_model", "tokenizer_name_or_path"})
-_PROSE_TEXT = """
-    chat_template added_tokens_decoder added_tokens additional_special_tokens extra_special_tokens special_tokens
-    id2label label2id license license_link licence weight_map suppress_tokens bad_words_ids task_specific_params
-"""
-_PROSE = frozenset(_PROSE_TEXT.split())
-_OUTSIDE = re.compile(r"(/[^/\s]|~[\w.-]*/|[A-Za-z]:[\\/]|\\\\|\.\.(/|\\|$)|file:)|.*[/\\]\.\.([/\\]|$)", re.IGNORECASE)
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -113,43 +91,6 @@ def _load(file: File) -> Any:
 def _object(documents: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     value = documents.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def inspect_settings(name: str, document: Any) -> Iterator[Finding]:
-    """What the settings in the file `name` would make a loader do that nothing here may do."""
-    for path, value in walk(document):
-        parts = path.split(".")
-        found = _code(name, path, parts[-1], value)
-        if found is None and not any(part in _PROSE or part.endswith("_token") for part in parts):
-            found = _outside(name, path, parts[-1], value)
-        if found is not None:
-            yield found
-
-
-def _code(name: str, path: str, key: str, value: Any) -> Finding | None:
-    """The finding for a setting that makes a loader run code."""
-    if key in _RUNS_CODE and value not in (None, False, {}, [], ""):
-        return finding("checkpoint.remote-code", name, f"'{path}' {_RUNS_CODE[key]}.")
-    if key in _HOOKS and value not in (None, False):
-        return finding("checkpoint.code-hook", name, f"'{path}' {_HOOKS[key]}.")
-    if key in _CHOSEN_IMPLEMENTATIONS and isinstance(value, str) and not value.isidentifier():
-        return finding("checkpoint.code-hook", name, f"'{path}' names code to be fetched: {value[:100]!r}.")
-    return None
-
-
-def _outside(name: str, path: str, key: str, value: Any) -> Finding | None:
-    """The finding for a setting that makes a loader read what is not in the checkpoint."""
-    if not isinstance(value, str):
-        return None
-    speculator = key == "name_or_path" and path.startswith("speculators_config.")  # vLLM then serves what it names
-    if (key in _LOADED_NAMES or speculator) and value:
-        message = f"'{path}' makes a loader fetch another model: {value[:100]!r}."
-        return finding("checkpoint.remote-reference", name, message)
-    if _ADDRESS.match(value):
-        return finding("checkpoint.remote-reference", name, f"'{path}' holds an address: {value[:100]!r}.")
-    if _OUTSIDE.match(value):
-        return finding("checkpoint.external-path", name, f"'{path}' names a place outside: {value[:100]!r}.")
-    return None
 
 
 _COUNTS_TEXT = """

@@ -6,10 +6,12 @@ a tokenizer model, a picture for the card.  Everything else is denied, whatever 
 
 from __future__ import annotations
 
+import io
 import pickletools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
+from typing import BinaryIO
 
 from pipeline.checkpoint.catalogue import finding
 from pipeline.checkpoint.inspected import Finding
@@ -100,10 +102,10 @@ _TEXT_NAMES_TEXT = """
 _TEXT_NAMES = frozenset(_TEXT_NAMES_TEXT.split())
 _MODEL_SUFFIXES = frozenset({".model", ".spm", ".proto", ".tekken"})
 
-_ACTING_OPCODES_TEXT = """
-    GLOBAL INST STACK_GLOBAL REDUCE BUILD OBJ NEWOBJ NEWOBJ_EX PERSID BINPERSID EXT1 EXT2 EXT4
-"""
-_ACTING_OPCODES = frozenset(_ACTING_OPCODES_TEXT.split())
+_PICKLE_READ = 4 * 1024 * 1024  # bytes of a file that reads as opcodes
+_MOST_OPCODES = 100_000
+_IMPORTING_OPCODES = frozenset({"GLOBAL", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"})
+_CALLING_OPCODES = frozenset({"INST", "REDUCE", "BUILD", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID"})
 _IMPORTED_NAME = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_<][\w.<>]*")
 
 
@@ -128,25 +130,45 @@ def inspect_format(file: File) -> Iterator[Finding]:
         yield refused
 
 
-def is_pickle(data: bytes) -> bool:
-    """Whether `data` is, or starts as, a pickle that would do something: import, call or build.
+def is_pickle(data: bytes | BinaryIO) -> bool:
+    """Whether `data` is a pickle that would do something: import, call or build.
 
-    The opcodes are read, never run, up to STOP or to where `data` is cut off.  Text can look like opcodes for a while
-    (a line that starts with 'c' reads as an import), so imported names must look like names.
+    The opcodes are read, never run, up to STOP, to the first byte that is none, or to the end.  Text can look like
+    opcodes for a while (a line that starts with 'c' reads as an import), so imported names must look like names.
     """
-    acted = False
+    imported = called = False
     try:
-        for operation, argument, _ in pickletools.genops(data):
+        for number, (operation, argument, _) in enumerate(pickletools.genops(data)):
             if operation.name in ("GLOBAL", "INST") and not _IMPORTED_NAME.fullmatch(str(argument)):
                 return False
-            acted = acted or operation.name in _ACTING_OPCODES
+            imported = imported or operation.name in _IMPORTING_OPCODES
+            called = called or operation.name in _CALLING_OPCODES
+            if number > _MOST_OPCODES:
+                return True  # so long a run of opcodes is no accident
     except (ValueError, IndexError, OverflowError, UnicodeError, MemoryError) as error:
-        return acted and len(data) >= _HEAD and "opcode" not in str(error)
-    return acted
+        return called and "opcode" not in str(error)  # it was cut off, not wrong
+    return imported or called
+
+
+def _beginning(file: File) -> BinaryIO:
+    """The first bytes of a file: a page of them, and more only where opcodes go on beyond it."""
+    head = file.head(_HEAD)
+    return io.BytesIO(file.head(_PICKLE_READ) if file.size > _HEAD and _goes_on(head) else head)
+
+
+def _goes_on(head: bytes) -> bool:
+    """Whether `head` reads as opcodes to its end."""
+    try:
+        for number, _ in enumerate(pickletools.genops(head)):
+            if number > _MOST_OPCODES:
+                return True
+    except (ValueError, IndexError, OverflowError, UnicodeError, MemoryError) as error:
+        return "opcode" not in str(error)
+    return False
 
 
 def _pickle(file: File, head: bytes) -> Finding | None:
-    if is_pickle(head) or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and len(head) > 1):
+    if is_pickle(_beginning(file)) or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and len(head) > 1):
         return finding("checkpoint.pickle", file.name, f"It is a Python pickle. {describe_pickle(file, head)}")
     if file.suffix in _PICKLE_SUFFIXES:
         message = f"Files called *{file.suffix} are loaded as Python pickles. {describe_pickle(file, head)}"
@@ -203,7 +225,7 @@ def _polyglot(file: File) -> Iterator[Finding]:
     if _ends_as_zip(file):
         message = "It ends in a zip directory: a reader of archives would see other contents than a reader of tensors."
         yield finding("checkpoint.polyglot", file.name, message)
-    if is_pickle(file.head(_HEAD)):
+    if is_pickle(_beginning(file)):
         message = f"It is a Python pickle under the name of a safetensors file. {describe_pickle(file, b'')}"
         yield finding("checkpoint.pickle", file.name, message)
 

@@ -4,53 +4,74 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 
 from pipeline.checkpoint.strict_json import malformed
 
-_MOST_TOKENS = 6_000_000  # strings, brackets, colons and commas; the largest tokenizer published has 4 million
+_MOST_MEMBERS = 1000  # tokenizers have about ten
+_LEVELS = 12  # of brackets inside a value; tokenizers have up to six
 
-# The possessive quantifiers keep no state to go back to, so that a string of any length takes no memory.
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}:,]', re.DOTALL)
+# Possessive quantifiers keep nothing to go back to: a value of any length takes no memory, and time in proportion.
+_SPACE = rb"[ \t\r\n]*+"
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+
+
+def _inside(levels: int) -> bytes:
+    """A pattern for what stands inside brackets, `levels` deep."""
+    plain = _STRING + rb'|[^\[\]{}"]++'
+    return plain if levels == 0 else plain + rb"|[\[{](?:" + _inside(levels - 1) + rb")*+[\]}]"
+
+
+_MEMBER = re.compile(
+    _SPACE
+    + rb"(?P<key>"
+    + _STRING
+    + rb")"
+    + _SPACE
+    + rb":"
+    + _SPACE
+    + rb"(?P<value>"
+    + _STRING
+    + rb'|[^\[\]{}",:\s]++|[\[{](?:'
+    + _inside(_LEVELS)
+    + rb")*+[\]}])"
+    + _SPACE
+    + rb"(?P<next>[,}])",
+    re.DOTALL,
+)
+_START = re.compile(_SPACE + rb"\{")
+_EMPTY = re.compile(_SPACE + rb"\}")
+_REST = re.compile(_SPACE)
 
 
 def members(data: bytes, name: str, start: int = 0, end: int | None = None) -> dict[str, tuple[int, int]]:
     """The members of the object that `data[start:end]` holds: each key with where its value starts and ends.
 
     Raises:
-        FileFormatError: it holds no object, brackets do not match, a key repeats, or there is too much of it.
+        FileFormatError: it holds no object, is cut off, goes on after its end, or a key repeats.
     """
     end = len(data) if end is None else end
+    opening = _START.match(data, start, end)
+    if opening is None:
+        raise malformed(name, "It holds no JSON object.")
     found: dict[str, tuple[int, int]] = {}
-    for key, value_start, value_end in _walk(data, name, start, end):
+    place = opening.end()
+    closing = _EMPTY.match(data, place, end)
+    while closing is None:
+        member = _MEMBER.match(data, place, end)
+        if member is None:
+            raise malformed(name, f"It is no JSON from byte {place} on.")
+        key = _key(member.group("key"), name)
+        if len(found) >= _MOST_MEMBERS:
+            raise malformed(name, f"An object in it has more than {_MOST_MEMBERS} members.")
         if key in found:
             raise malformed(name, f"Key {key[:80]!r} appears twice.")
-        found[key] = (value_start, value_end)
+        found[key] = member.span("value")
+        place = member.end()
+        closing = member if member.group("next") == b"}" else None
+    rest = _REST.match(data, closing.end(), end)
+    if rest is None or rest.end() != end:
+        raise malformed(name, "It goes on after its end.")
     return found
-
-
-def _walk(data: bytes, name: str, start: int, end: int) -> Iterator[tuple[str, int, int]]:
-    depth, key, value_start, closed = 0, None, None, False
-    if not data[start:end][:64].lstrip().startswith(b"{"):
-        raise malformed(name, "It holds no JSON object.")
-    for number, token in enumerate(_TOKEN.finditer(data, start, end)):
-        text = token.group()
-        if closed or number > _MOST_TOKENS:
-            raise malformed(name, "It goes on after its end." if closed else f"It has more than {_MOST_TOKENS} parts.")
-        if text in (b"{", b"["):
-            depth += 1
-        elif text in (b"}", b"]"):
-            depth -= 1
-        if depth == 0 or (depth == 1 and text == b","):
-            if key is not None and value_start is not None:
-                yield key, value_start, token.start()
-            key, value_start, closed = None, None, depth == 0
-        elif depth == 1 and text == b":":
-            value_start = token.end()
-        elif depth == 1 and key is None and text.startswith(b'"'):
-            key = _key(text, name)
-    if not closed:
-        raise malformed(name, "Its brackets do not match.")
 
 
 def _key(text: bytes, name: str) -> str:

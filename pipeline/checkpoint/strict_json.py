@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from pipeline.errors import FileFormatError
@@ -52,18 +51,6 @@ def parse_object(data: bytes, name: str, **limits: int) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise malformed(name, "It holds no JSON object.")
     return value
-
-
-def walk(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value inside `value` with its dotted path, `value` itself first."""
-    yield path, value
-    items: Iterator[tuple[object, Any]] = iter(())
-    if isinstance(value, dict):
-        items = iter(value.items())
-    elif isinstance(value, list):
-        items = iter(enumerate(value))
-    for key, inner in items:
-        yield from walk(inner, f"{path}.{key}" if path else str(key))
 
 
 def malformed(name: str, why: str) -> FileFormatError:

@@ -16,6 +16,7 @@ from pipeline.errors import FileFormatError
 
 _TOKENIZER_LIMIT = 48 * 1024 * 1024  # bytes; the largest published, of 262,144 tokens, has 33 million
 _VOCABULARY_LIMIT = 20 * 1024 * 1024  # bytes of the vocabulary alone
+_MOST_CONTAINERS = 2_000_000  # the largest published has a third of them, for its merges
 _MOST_TOKENS = 520_000  # values; 262,144 tokens as a mapping, or as a list of token and score
 _FILES = ("tokenizer.json", "tokenizer.model", "tekken.json", "vocab.json", "vocab.txt", "spiece.model")
 
@@ -47,6 +48,8 @@ def _tokens(file: File) -> dict[str, int]:
     if file.size > _TOKENIZER_LIMIT:
         raise malformed(file.name, f"It is larger than {_TOKENIZER_LIMIT} bytes.")
     data = file.head(_TOKENIZER_LIMIT)
+    if data.count(b"[") + data.count(b"{") > _MOST_CONTAINERS:
+        raise malformed(file.name, f"It has more than {_MOST_CONTAINERS} objects and arrays.")
     tokens: dict[str, int] = {}
     document = members(data, file.name)
     if "model" in document:
@@ -89,7 +92,7 @@ def inspect_tokenizer(tokenizer: Tokenizer, configuration: Configuration, rows: 
     if not ends:
         message = "Neither generation_config.json nor config.json names an end of sequence: answers might never end."
         yield finding("checkpoint.end-of-sequence", "config.json", message)
-    for end in sorted(set(ends) - numbers):
+    for end in sorted(set(ends) - numbers)[:3]:
         yield finding("checkpoint.end-of-sequence", "config.json", f"The tokenizer has no token number {end}.")
     for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
         token = configuration.special_token(name)

@@ -47,6 +47,8 @@ def read_weights(tree: Tree) -> Weights:
         unused |= {item.file for item in found if item.id == "checkpoint.index-unused" and item.file}
         findings.extend(found)
     loaded = {name: header for name, header in headers.items() if "/" not in name and name not in unused}
+    if headers and not loaded:
+        findings.append(finding("checkpoint.weights-missing", None, "No safetensors file would be loaded."))
     findings.extend(_repeated(loaded))
     tensors = tuple(entry for header in loaded.values() for entry in header.tensors)
     return Weights(tensors, headers, tuple(findings))

@@ -102,6 +102,8 @@ _FILES: Mapping[str, tuple[str, str, bytes]] = {
     "pickle-of-protocol-0-as-markdown": ("checkpoint.pickle", "NOTES.md", _TEXT_PICKLE),
     "pickle-of-protocol-1": ("checkpoint.pickle", "vocab.txt", acting_pickle(1)),
     "pickle-before-text": ("checkpoint.pickle", "merges.txt", _TEXT_PICKLE + b"\na b\nc d\n"),
+    "pickle-behind-a-long-text": ("checkpoint.pickle", "long.txt", b"V" + b"a" * 70_000 + b"\n0" + _TEXT_PICKLE),
+    "pickle-behind-many-texts": ("checkpoint.pickle", "many.txt", b"Vabc\n0" * 40_000 + _TEXT_PICKLE),
     "pickle-as-extra-safetensors": ("checkpoint.pickle", "extra.safetensors", acting_pickle(4)),
     "pickle-in-a-folder": ("checkpoint.pickle", "deep/er/still/state.pkl", acting_pickle(4)),
     "pickle-by-joblib": ("checkpoint.pickle", "vectoriser.joblib", acting_pickle(4)),

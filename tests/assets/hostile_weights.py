@@ -188,6 +188,7 @@ _WEIGHTS: Mapping[str, Attack] = {
     ),
     "index-escapes": ("checkpoint.external-path", _map(**{"model.norm.weight": "../../secret.safetensors"})),
     "index-names-absolute-path": ("checkpoint.external-path", _map(**{"model.norm.weight": "/etc/passwd"})),
+    "index-of-nothing": ("checkpoint.weights-missing", _index(lambda document: document["weight_map"].clear())),
     "shard-missing": (
         "checkpoint.index-mismatch",
         _sharded(lambda directory: (directory / _FIRST).unlink()),
