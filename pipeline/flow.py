@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.admission import Admission, admit
+from pipeline.baseline import baseline_evidence
 from pipeline.digests import Digest
 from pipeline.evaluation import Laboratory, Schedule, evaluate, schedule
 from pipeline.policy.decision import Decision
@@ -48,6 +49,10 @@ def run_release(
     Raises:
         AirlockError: of the kind of what went wrong; what had finished is kept and not done again.
     """
+    for candidate in release.candidates:
+        baseline_evidence(
+            candidate.name, release, laboratory.workplace
+        )  # what is missing is said before hours are spent
     run.begin(_run_file(release, policy, now or datetime.now(UTC)))
     for measured in measure_release(release, laboratory, log_folder=run.folder):
         _save(measured, run)
@@ -95,10 +100,15 @@ def judge(
     """
     name = candidate.name
     state = run.candidate(name)
-    evidence = workplace.store.evidence(state.subject, state.statements)
-    waivers = waivers_of(run, name, workplace, policy, at=at).waivers
     decision = decide(
-        policy, evidence, release=release.name, release_digest=release.digest, candidate=name, at=at, waivers=waivers
+        policy,
+        workplace.store.evidence(state.subject, state.statements),
+        release=release.name,
+        release_digest=release.digest,
+        candidate=name,
+        at=at,
+        baseline=baseline_evidence(name, release, workplace, subject=state.subject),
+        waivers=waivers_of(run, name, workplace, policy, at=at).waivers,
     )
     digest = _unchanged(decision, state.decision, workplace)
     if digest is None:

@@ -15,6 +15,7 @@ from pipeline.evidence.statement import Evidence
 from pipeline.manifest import FileEntry, Manifest
 from pipeline.policy.decision import Decision
 from pipeline.policy.summary import summarise
+from pipeline.replay import split_evidence
 from pipeline.run_directory import CandidateState, RunDirectory
 from pipeline.workplace import Workplace
 
@@ -45,10 +46,12 @@ def card_sources(run: RunDirectory, name: str, workplace: Workplace) -> CardSour
     decision = workplace.store.decision(state.decision)
     evidence = workplace.store.evidence(state.subject, state.statements)
     claims = evidence.verification.predicate.get("claims", {}) if evidence.verification else {}
+    _, baseline = split_evidence(decision, workplace.store)
     return CardSources(
         decision=decision,
         decision_digest=state.decision,
         evidence=evidence,
+        baseline=baseline,
         summarise=summarise,
         approvals=_approvals(run, name, workplace, decision, state.decision),
         promotion=_promotion(state),

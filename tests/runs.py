@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +100,21 @@ class Organisation:
     def promote(self, stage: str = "staging") -> Ran:
         """Promote the candidate."""
         return self.airlock("promote", self.run, "--candidate", "good", "--stage", stage)
+
+    def promote_with_everyone(self) -> None:
+        """Have both approvers sign, and promote."""
+        for person, role in (("ana", "compliance"), ("ben", "security")):
+            assert self.approve(person, role).code == ExitCode.YES
+        promoted = self.promote()
+        assert promoted.code == ExitCode.YES, promoted.stderr
+
+    def replace_checkpoint(self, *, seed: int) -> None:
+        """Put other weights, signed by the publisher, in the place of the checkpoint."""
+        shutil.rmtree(self.root / "checkpoint")
+        (self.root / "checkpoint.sig").unlink()
+        make_tiny_checkpoint(self.root / "checkpoint", seed=seed)
+        key = load_signing_key(self.key("publisher"))
+        sign_checkpoint(self.root / "checkpoint", key, self.root / "checkpoint.sig")
 
 
 def found_organisation(root: Path) -> Organisation:

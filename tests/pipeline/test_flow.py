@@ -226,3 +226,43 @@ def _edit_a_measurement(site: Organisation) -> None:
     data = bytearray(blob.read_bytes())
     data[len(data) // 2] ^= 1
     blob.write_bytes(data)
+
+
+def test_a_successor_is_compared_with_the_registered_baseline_item_by_item(
+    site: Organisation, server: FakeServer
+) -> None:
+    """Other weights behind the same answers: nothing is worse, and the decision says so from paired items."""
+    site.promote_with_everyone()
+    site.replace_checkpoint(seed=1)
+    release = site.root / "release.yaml"
+    release.write_text(release.read_text() + "baseline: {name: tiny, stage: staging}\n")
+    policy = site.root / "successor.yaml"
+    policy.write_text(
+        "apiVersion: airlock/v1\nkind: Policy\nname: successor\nextends: [attached]\nrules:\n"
+        "  - {id: no-regression, title: No worse, metric: performance/completion/acc, versus: baseline,"
+        " max_drop: 0.02, reason: For the test.}\n"
+    )
+    judged = site.release(server.url, policy=str(policy))
+    assert judged.code == ExitCode.YES, judged.stdout + judged.stderr
+    state = RunDirectory(site.run).candidate("good")
+    assert state.decision is not None
+    card = json.loads((site.run / "good" / "card.json").read_text())
+    assert {rule["id"]: rule["outcome"] for rule in card["rules"]}["no-regression"] == "pass"
+    assert site.airlock("audit", "replay", state.decision).code == ExitCode.YES
+
+
+def test_a_model_is_not_compared_with_itself(site: Organisation) -> None:
+    site.promote_with_everyone()
+    release = site.root / "release.yaml"
+    release.write_text(release.read_text() + "baseline: {name: tiny, stage: staging}\n")
+    refused = site.airlock("gate", site.run, "--policy", site.root / "attached.yaml")
+    assert refused.code == ExitCode.BAD_REQUEST
+    assert "itself" in refused.stderr
+
+
+def test_a_baseline_that_is_not_registered_is_said_before_anything_is_measured(site: Organisation) -> None:
+    release = site.root / "release.yaml"
+    release.write_text(release.read_text() + "baseline: {name: absent, stage: staging}\n")
+    refused = site.release("http://127.0.0.1:9")
+    assert refused.code == ExitCode.BAD_REQUEST
+    assert "nothing called 'absent' is in 'staging'" in refused.stderr
