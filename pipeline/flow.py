@@ -49,10 +49,8 @@ def run_release(
     Raises:
         AirlockError: of the kind of what went wrong; what had finished is kept and not done again.
     """
-    for candidate in release.candidates:
-        baseline_evidence(
-            candidate.name, release, laboratory.workplace
-        )  # what is missing is said before hours are spent
+    for candidate in release.candidates:  # a baseline that is missing is said before hours are spent
+        baseline_evidence(candidate.name, release, laboratory.workplace)
     run.begin(_run_file(release, policy, now or datetime.now(UTC)))
     for measured in measure_release(release, laboratory, log_folder=run.folder):
         _save(measured, run)
