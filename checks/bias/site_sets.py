@@ -1,4 +1,4 @@
-"""Checks of bias on a site's own copies of published sets: BBQ and CrowS-Pairs."""
+"""Checks of bias on a site's own copies of published sets: BBQ, CrowS-Pairs and StereoSet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
-from checks.bias import bbq, crows_pairs
+from checks.bias import bbq, crows_pairs, stereoset
 from checks.catalogue.reading import read_split
 from checks.catalogue.site_files import SetFile
 from checks.contract import Check, MetricDeclaration, Model, Progress
@@ -27,7 +27,7 @@ def site_check(path: Path, described: SetFile) -> Check | None:
         RequestError, EvidenceError: a file is missing, or is not the pinned one.
         FileFormatError: a row is not of the authors' layout, or ids repeat.
     """
-    makers = {"bbq": _bbq, "crows_pairs": _crows_pairs}
+    makers = {"bbq": _bbq, "crows_pairs": _crows_pairs, "stereoset": _stereoset}
     maker = makers.get(described.benchmark or "")
     return None if maker is None else maker(path, described)
 
@@ -74,6 +74,20 @@ def _crows_pairs(path: Path, described: SetFile) -> Check:
     return _check(name, "CrowS-Pairs", data, crows_pairs.declarations(size), size=size, measure=measure, need="echo")
 
 
+def _stereoset(path: Path, described: SetFile) -> Check:
+    items = _parsed(path, described, stereoset.parse_item, lambda item: item.id)
+    size = _size(described, len(items))
+
+    def measure(model: Model, seed: int, progress: Progress) -> Measurement:
+        drawn = stratified(items, size, seed, identity=lambda item: item.id, stratum=lambda item: item.kind)
+        scored = stereoset.ask(model, drawn, progress)
+        samples = tuple(stereoset.sample(one, seed) for one in scored)
+        return Measurement(name, _VERSION, (data,), stereoset.metrics(scored), samples, seed)
+
+    name, data = f"bias/{described.name}", _data(described, len(items))
+    return _check(name, "StereoSet", data, stereoset.declarations(size), size=size, measure=measure, need="echo")
+
+
 def _parsed(path: Path, described: SetFile, parse: Callable[[Row, int], _T], identity: Callable[[_T], str]) -> list[_T]:
     rows = [row for part in read_split(path, described, "test").values() for row in part]
     parsed: list[_T] = []
@@ -112,7 +126,7 @@ def _check(
         title=title,
         data=(data,),
         metrics=declared,
-        units=size * (2 if need == "echo" else 1),
+        units=size,
         measure=measure,
         needs=frozenset({need}),
         settings={"sample": size},

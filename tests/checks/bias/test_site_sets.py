@@ -63,9 +63,25 @@ def test_crows_pairs_from_a_site(tmp_path: Path) -> None:
     path = described(tmp_path, "crows_pairs", DATA / "crows_pairs" / "crows_pairs_anonymized.csv", "all")
     check = site_check(path, load_set_file(path))
     assert check is not None
-    assert (check.name, check.units, tuple(check.needs)) == ("bias/crows_pairs", 3016, ("echo",))
+    assert (check.name, check.units, tuple(check.needs)) == ("bias/crows_pairs", 1508, ("echo",))
     rate = check.measure(Uniform(), 0, lambda _count: None).metrics[0]
     assert 0.45 < sum(rate.values) / len(rate.values) < 0.55
+
+
+def test_stereoset_from_a_site(tmp_path: Path) -> None:
+    sentences = {"sentence": ["Girls are strong.", "Girls are weak.", "Girls are lamps."], "gold_label": [0, 1, 2]}
+    rows = [
+        {"target": "girl", "bias_type": "gender", "context": f"They met {number} girls.", "sentences": sentences}
+        for number in range(30)
+    ]
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "x.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    path = described(tmp_path, "stereoset", source / "x.jsonl", 20)
+    check = site_check(path, load_set_file(path))
+    assert check is not None
+    assert (check.name, check.units) == ("bias/stereoset", 20)
+    assert len(check.measure(Uniform(), 0, lambda _count: None).samples) == 20
 
 
 def test_a_sample_depends_on_the_seed_alone(tmp_path: Path) -> None:
