@@ -137,6 +137,7 @@ def test_the_good_bundle_is_good() -> None:
 
 
 @given(st.binary(max_size=300))
+@settings(deadline=None)
 def test_any_bytes_as_a_bundle(data: bytes) -> None:
     with pytest.raises(DeniedError):
         parse_bundle(data)
@@ -145,11 +146,13 @@ def test_any_bytes_as_a_bundle(data: bytes) -> None:
 
 
 @given(st.sampled_from(sorted(places(GOOD_BUNDLE), key=str)), JSON)
+@settings(deadline=None)
 def test_any_value_anywhere_in_a_bundle(place: tuple[Any, ...], new: Any) -> None:
     parse(json.dumps(replaced(GOOD_BUNDLE, place, new)).encode())
 
 
 @given(st.sampled_from(sorted(places(json.loads(GOOD_PAYLOAD)), key=str)), JSON)
+@settings(deadline=None)
 def test_any_value_anywhere_in_a_statement(place: tuple[Any, ...], new: Any) -> None:
     payload = json.dumps(replaced(json.loads(GOOD_PAYLOAD), place, new)).encode()
     with contextlib.suppress(DeniedError):
@@ -157,6 +160,7 @@ def test_any_value_anywhere_in_a_statement(place: tuple[Any, ...], new: Any) -> 
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_any_edit_of_the_bytes_of_a_bundle_is_refused_or_means_the_same(data: st.DataObject) -> None:
     raw = bytearray(json.dumps(GOOD_BUNDLE).encode())
     position = data.draw(st.integers(0, len(raw) - 1))
@@ -176,7 +180,7 @@ def test_json_made_to_exhaust_the_parser(data: bytes) -> None:
 
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=3)), max_size=6))
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_a_statement_of_any_names_is_read_back_or_refused(files: list[tuple[str, bytes]]) -> None:
     entries = tuple(FileEntry(name, len(data), sha256(data)) for name, data in files)
     try:
@@ -190,6 +194,7 @@ def test_a_statement_of_any_names_is_read_back_or_refused(files: list[tuple[str,
 
 
 @given(st.text(max_size=30), st.text(max_size=30))
+@settings(deadline=None)
 def test_nothing_is_below_a_path_that_is_none(path: str, ancestor: str) -> None:
     if path_problem(ancestor.removesuffix("/")) is not None:
         assert not is_at_or_below(path, ancestor)
