@@ -13,6 +13,9 @@ from pipeline.errors import RequestError
 
 if TYPE_CHECKING:
     from pipeline.flow import Judged
+    from pipeline.policy.document import Policy
+    from pipeline.run_directory import RunDirectory
+    from pipeline.workplace import Workplace
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder that 'airlock run' wrote")
     add_policy_argument(parser)
     parser.add_argument("--explain", metavar="RULE", help="say everything about one rule")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write the results as JUnit XML too")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a merge request too")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
@@ -34,21 +39,41 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     workplace = open_workplace(arguments.site)
     folder = RunDirectory(arguments.run)
     release = load_release(folder.run().release_path)
-    judged = gate_run(release, load_policy(arguments.policy), workplace, folder)
-    text = verdicts.to_text(judged) if arguments.explain is None else _explanations(judged, arguments.explain)
+    policy = load_policy(arguments.policy)
+    judged = gate_run(release, policy, workplace, folder)
+    _write_reports(judged, arguments)
+    text = verdicts.to_text(judged)
+    if arguments.explain is not None:
+        text = _explanations(judged, arguments.explain, policy, workplace, folder)
     output.result({"release": release.name, "candidates": verdicts.to_json(judged)}, text)
     return verdicts.exit_code(judged)
 
 
-def _explanations(judged: Sequence[Judged], rule: str) -> str:
+def _write_reports(judged: Sequence[Judged], arguments: argparse.Namespace) -> None:
+    from pipeline.files import write_atomic
+    from pipeline.policy.report import junit_xml, markdown
+
+    decisions = [item.decision for item in judged]
+    if arguments.junit is not None:
+        write_atomic(arguments.junit, junit_xml(decisions))
+    if arguments.markdown is not None:
+        write_atomic(arguments.markdown, markdown(decisions).encode())
+
+
+def _explanations(
+    judged: Sequence[Judged], rule: str, policy: Policy, workplace: Workplace, folder: RunDirectory
+) -> str:
+    from pipeline.policy.detail import detail
     from pipeline.policy.explain import explain
 
-    found = [
-        f"{item.candidate.name}\n{explain(result, item.decision)}"
-        for item in judged
-        for result in item.decision.results
-        if result.rule == rule
-    ]
+    found = []
+    for item in judged:
+        state = folder.candidate(item.candidate.name)
+        evidence = workplace.store.evidence(state.subject, state.statements)
+        for result in item.decision.results:
+            if result.rule == rule:
+                numbers = detail(policy, item.decision, rule, evidence)
+                found.append(f"{item.candidate.name}\n{explain(result, item.decision)}\n{numbers}".rstrip())
     if not found:
         known = ", ".join(result.rule for result in judged[0].decision.results)
         raise RequestError(

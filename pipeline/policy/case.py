@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from pipeline.digests import Digest
+from pipeline.evidence.statement import Evidence
 from pipeline.measurement import Metric
 from pipeline.policy.decision import Interval, Outcome, RuleResult
 from pipeline.policy.language import AnyRule, PolicyFile
@@ -54,6 +55,20 @@ class Case:
             bounds.estimate, bounds.low, bounds.high, self.policy.confidence, part.size, invalid, bounds.method
         )
         return Look(bounds, interval, part.words + measured(interval, part.metric.unit))
+
+
+def open_case(
+    policy: PolicyFile,
+    evidence: Evidence,
+    candidate: str,
+    *,
+    at: datetime,
+    baseline: Evidence | None = None,
+    stage: str | None = None,
+) -> Case:
+    """The case of `candidate` as `policy` sees it at the moment `at`."""
+    before = None if baseline is None else Measured(baseline, policy.evidence)
+    return Case(policy, candidate, stage, at, Measured(evidence, policy.evidence), before)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,13 @@ from typing import Any, assert_never
 from pipeline.digests import Digest
 from pipeline.evidence.statement import Evidence
 from pipeline.policy.builtin import admission, believable
-from pipeline.policy.case import Case, Judgement, written
+from pipeline.policy.case import Case, Judgement, open_case, written
 from pipeline.policy.decision import ApprovalRequirement, Decision, RuleResult, Verdict, Waiver
 from pipeline.policy.document import Policy
 from pipeline.policy.facts import judge_claim, judge_findings
 from pipeline.policy.language import AnyRule, ClaimRule, FindingRule, LimitRule, MetricRule, RegressionRule, Scope
 from pipeline.policy.limits import judge_limit
 from pipeline.policy.regressions import judge_regression
-from pipeline.policy.runs import Measured
 from pipeline.policy.waivable import with_waivers
 
 
@@ -41,9 +40,7 @@ def decide(
     checked; a blocking rule that is waived does not deny, and the decision says so.
     """
     moment = at.astimezone(UTC)
-    demands = policy.file.evidence
-    before = None if baseline is None else Measured(baseline, demands)
-    case = Case(policy.file, candidate, stage, moment, Measured(evidence, demands), before)
+    case = open_case(policy.file, evidence, candidate, at=moment, baseline=baseline, stage=stage)
     results = tuple(with_waivers(tuple(_results(policy, case)), waivers, policy.file, evidence.subject, moment))
     return Decision(
         release=release,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from pipeline.policy.language import RegressionRule
 from pipeline.policy.limits import improvement, unmeasured, unusable
 from pipeline.policy.paired import bounded_drop
 from pipeline.policy.power import more_for_mean
-from pipeline.policy.runs import Run, max_age
+from pipeline.policy.runs import Run
 from pipeline.policy.sequential import anytime_drop
 from pipeline.policy.statistics import Bounds, Values, encode
 from pipeline.policy.words import items, show
@@ -47,12 +48,13 @@ def judge_regression(rule: RegressionRule, case: Case) -> Judgement:
         return unmeasured(rule, runs.problem, stale=runs.stale, limit=limit)
     if case.baseline is None:
         return Judgement("missing", "There is no evidence of a baseline to compare with.", _NAME_ONE, limit)
-    before = case.baseline.runs(rule.metric, case.at, max_age(case.policy.evidence, "99999w"))
+    before = case.baseline.runs(rule.metric, case.at, FOREVER)
     if not before.counted:
         return Judgement("missing", f"Of the baseline: {before.problem}", _NAME_ONE, limit)
     return worst([_judge_run(rule, case, run, before.counted[-1], limit) for run in runs.counted])
 
 
+FOREVER = timedelta.max  # a baseline's evidence does not age: it is compared on the same items and the same version
 _NAME_ONE = "Name a baseline in the release whose evidence is in the store, measured with the same checks and data."
 
 

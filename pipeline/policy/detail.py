@@ -1,0 +1,77 @@
+"""What lies behind a rule's result: its runs, its worst slices, and the items that flipped against the baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.evidence.statement import Evidence
+from pipeline.policy.case import Case, Part, open_case, part_bounds
+from pipeline.policy.decision import Decision
+from pipeline.policy.document import Policy
+from pipeline.policy.language import MetricRule, RegressionRule
+from pipeline.policy.paired import mcnemar_exact
+from pipeline.policy.regressions import FOREVER, pair
+from pipeline.policy.runs import Run
+from pipeline.policy.words import show
+
+_WORST = 5  # slices named
+_FLIPPED = 10  # items named on each side
+
+
+def detail(
+    policy: Policy, decision: Decision, rule_id: str, evidence: Evidence, baseline: Evidence | None = None
+) -> str:
+    """The numbers behind a rule of `decision`, line by line; nothing for rules that rest on no metric.
+
+    `policy`, `evidence` and `baseline` are those that the decision was made from.
+    """
+    rule = next((rule for rule in policy.rules if rule.id == rule_id), None)
+    if not isinstance(rule, MetricRule):
+        return ""
+    case = open_case(
+        policy.file, evidence, decision.candidate, at=decision.decided, baseline=baseline, stage=decision.stage
+    )
+    return "\n".join(_lines(rule, case))
+
+
+def _lines(rule: MetricRule, case: Case) -> list[str]:
+    lines: list[str] = []
+    for run in case.runs(rule.metric, rule.max_age).counted:
+        lines += [f"  run         {run.digest}, seed {run.evidence.seed}, {run.evidence.finished:%Y-%m-%d %H:%M} UTC"]
+        lines += _slices(run, case)
+        if isinstance(rule, RegressionRule) and case.baseline is not None:
+            before = case.baseline.runs(rule.metric, case.at, FOREVER).counted
+            lines += _flips(run, before[-1]) if before else []
+    return lines
+
+
+def _slices(run: Run, case: Case) -> Iterator[str]:
+    """The slices that come out worst, by the side on which the metric is bad."""
+    metric = run.metric
+    parts = [Part(metric, column, label) for column, labels in metric.slices.items() for label in sorted(set(labels))]
+    sequential = case.policy.stopping == "sequential"
+    found = [(part, part_bounds(part, case.policy.confidence, sequential=sequential)) for part in parts]
+    sign = -1.0 if metric.better == "lower" else 1.0
+    for part, bounds in sorted(found, key=lambda entry: (sign * entry[1].estimate, entry[0].words))[:_WORST]:
+        yield (
+            f"  slice       {part.column} = {part.label}: {show(bounds.estimate, metric.unit)} "
+            f"[{show(bounds.low, metric.unit)}, {show(bounds.high, metric.unit)}] on {part.size} items"
+        )
+
+
+def _flips(run: Run, before: Run) -> Iterator[str]:
+    """Which items the candidate lost and won, and how likely such a difference is between equal models."""
+    pairs = pair(run, before)
+    sign = 1.0 if run.metric.better == "higher" else -1.0
+    drops = sign * (pairs.baseline - pairs.candidate)
+    lost = [name for name, drop in zip(pairs.names, drops, strict=True) if drop > 0]
+    won = [name for name, drop in zip(pairs.names, drops, strict=True) if drop < 0]
+    yield f"  lost        {_named(lost)}"
+    yield f"  won         {_named(won)}"
+    chance = mcnemar_exact(len(lost), len(won))
+    yield f"  flips       equal models differ so in {chance:.1%} of comparisons (McNemar, exact)"
+
+
+def _named(items: list[str]) -> str:
+    rest = f" and {len(items) - _FLIPPED} more" if len(items) > _FLIPPED else ""
+    return f"{len(items)} items{': ' if items else ''}{', '.join(items[:_FLIPPED])}{rest}"
