@@ -200,7 +200,9 @@ def _conditions(measurements: Sequence[MeasurementEvidence]) -> list[dict[str, A
 
 
 def _examples(sources: CardSources) -> Iterator[dict[str, Any]]:
-    for measurement in sorted(sources.evidence.measurements, key=_order):
+    """Of several runs of one check the samples given are those of the last, and so is the digest beside them."""
+    last = {measurement.check: measurement for measurement in sources.evidence.measurements}
+    for measurement in sorted(last.values(), key=_order):
         yield from examples(measurement.check, sources.samples.get(measurement.check, ()), measurement.samples)
 
 

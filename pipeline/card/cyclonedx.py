@@ -59,6 +59,7 @@ def _properties(card: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         "policy-digest": card["decision"]["policy_digest"],
         "decision-digest": card["decision"]["digest"],
         "stage": card["promotion"]["stage"] if card["promotion"] else None,
+        "emergency": card["promotion"]["emergency"] if card["promotion"] else None,
     }
     for name, value in facts.items():
         if value is not None:

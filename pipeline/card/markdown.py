@@ -48,7 +48,8 @@ def front_matter(card: Mapping[str, Any]) -> dict[str, Any]:
         matter["language"] = languages
     if base and _REPOSITORY.fullmatch(base):
         matter["base_model"] = base
-    matter["tags"] = ["airlock", f"airlock-{card['outcome']}"]
+    emergency = ["airlock-emergency"] if card["promotion"] and card["promotion"]["emergency"] else []
+    matter["tags"] = ["airlock", f"airlock-{card['outcome']}", *emergency]
     results = list(_results(card))
     if results:
         matter["model-index"] = [{"name": words.visible(card["candidate"]["name"]), "results": results}]

@@ -78,6 +78,7 @@ def _candidate(card: Mapping[str, Any]) -> dict[str, Any]:
         "card": digest_of(card),
         "outcome": card["outcome"],
         "title": shown.title,
+        "tone": shown.tone,
         "sentence": shown.sentence,
         "decision": card["decision"],
         "problems": card["problems"],
@@ -127,7 +128,6 @@ def release_html(document: Mapping[str, Any], pages: Mapping[str, str] | None = 
         pages=pages or {},
         document_digest=digest_of(document),
         comparisons=comparisons(document),
-        tones={outcome: tone for outcome, (_, tone) in words.OUTCOMES.items()},
     ).encode()
 
 

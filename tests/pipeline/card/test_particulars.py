@@ -8,15 +8,19 @@ import pytest
 
 from pipeline.card import view
 from pipeline.card.build import build_card
+from pipeline.card.cyclonedx import to_cyclonedx
 from pipeline.card.html import to_html
 from pipeline.card.limits import limits
-from pipeline.card.sources import CardSources
+from pipeline.card.markdown import to_markdown
+from pipeline.card.release import build_release_card, release_html
+from pipeline.card.schema import schema_problems
+from pipeline.card.sources import CardPromotion, CardSources
 from pipeline.digests import sha256
 from pipeline.errors import EvidenceError
 from pipeline.measurement import Metric
 from pipeline.policy.decision import Interval, RuleResult
 from tests.pipeline.card import candidates
-from tests.pipeline.card.candidates import Laboratory
+from tests.pipeline.card.candidates import START, Laboratory
 
 
 def test_the_baseline_of_a_comparison_is_named_among_the_evidence(lab: Laboratory, promoted: CardSources) -> None:
@@ -46,6 +50,29 @@ def test_a_waiver_stands_in_the_heading_and_among_the_evidence(promoted: CardSou
     assert view.banner(card).title == "Promoted to staging, with a waiver"
     assert [record["kind"] for record in card["evidence"] if record["digest"] == waiver] == ["waiver"]
     assert "demo for staging" in to_html(card).decode()
+
+
+def test_an_emergency_stays_on_the_card(denied: CardSources) -> None:
+    promotion = CardPromotion("staging", "demo@x", START, sha256(b"record"), emergency="ana: the old one is down")
+    card = build_card(replace(denied, promotion=promotion))
+    assert schema_problems(card) == []
+    text = to_html(card).decode()
+    assert "Promoted to staging in an emergency" in text
+    assert "ana: the old one is down" in text
+    assert view.banner(card).tone == "no"
+    assert "in an emergency" in to_markdown(card).decode()
+    assert "airlock-emergency" in to_markdown(card).decode()
+    assert b'"airlock:emergency"' in to_cyclonedx(card)
+    assert '<article class="banner no"' in release_html(build_release_card([card])).decode()
+
+
+def test_of_two_runs_of_a_check_the_samples_are_those_of_the_last(promoted: CardSources) -> None:
+    first = promoted.evidence.measurements[0]
+    earlier = replace(first, samples=sha256(b"other samples"))
+    evidence = replace(promoted.evidence, measurements=(earlier, *promoted.evidence.measurements))
+    card = build_card(replace(promoted, evidence=evidence))
+    shown = {sample["evidence"] for sample in card["examples"] if sample["check"] == first.check}
+    assert shown == {first.samples}
 
 
 def test_an_interval_without_an_upper_bound_ends_in_an_arrow(promoted: CardSources) -> None:
