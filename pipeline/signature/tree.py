@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import RequestError
-from pipeline.signature.paths import DEPTH_LIMIT, collisions, path_problem
+from pipeline.signature.paths import collisions, path_problem
 
-FILE_LIMIT = 100_000  # files; the largest public checkpoints have about a thousand
+ENTRY_LIMIT = 100_000  # files and directories; the largest public checkpoints have about a thousand
 _KINDS = {
     stat.S_IFLNK: "a symbolic link, which could point anywhere",
     stat.S_IFIFO: "a pipe",
@@ -69,13 +70,12 @@ def opened_directory(path: Path) -> Iterator[int]:
 
 def list_tree(root: int) -> Listing:
     """Every regular file below the open directory `root`, and what else is there."""
-    files: list[ListedFile] = []
-    problems: list[str] = []
-    _walk(root, "", files, problems)
-    problems += collisions(file.path for file in files)
-    if len(files) > FILE_LIMIT:
-        problems.append(f"the checkpoint has more than {FILE_LIMIT} files")
-    return Listing(tuple(sorted(files, key=lambda file: file.path)), tuple(problems))
+    walk = _Walk()
+    walk.directory(root, "")
+    problems = [*walk.problems, *collisions(file.path for file in walk.files)]
+    if walk.entries > ENTRY_LIMIT:
+        problems.append(f"the checkpoint has more than {ENTRY_LIMIT} files and directories")
+    return Listing(tuple(sorted(walk.files, key=lambda file: file.path)), tuple(problems))
 
 
 def open_beneath(root: int, path: str, flags: int) -> int:
@@ -104,38 +104,45 @@ def reading_problem(path: str, error: OSError) -> str:
     return f"{shown(path)}: cannot be read ({error.strerror})"
 
 
-def _walk(directory: int, prefix: str, files: list[ListedFile], problems: list[str]) -> None:
-    try:
-        with os.scandir(directory) as scan:
-            names = sorted(entry.name for entry in scan)
-    except OSError as error:
-        problems.append(reading_problem(prefix.removesuffix("/") or ".", error))
-        return
-    for name in names:
-        if len(files) > FILE_LIMIT:
-            return
-        path = prefix + name
-        if problem := path_problem(path):
-            problems.append(f"{shown(path)}: {problem}")
-            continue
+@dataclass
+class _Walk:
+    """A walk over a tree: what was found so far.  It stops past the limit, so that its memory is bounded."""
+
+    files: list[ListedFile] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    entries: int = 0
+
+    def directory(self, directory: int, prefix: str) -> None:
+        """Look at everything in the open `directory`, whose path is `prefix`."""
         try:
-            _visit(directory, name, path, files, problems)
+            with os.scandir(directory) as scan:
+                names = sorted(entry.name for entry in itertools.islice(scan, ENTRY_LIMIT + 1))
         except OSError as error:
-            problems.append(reading_problem(path, error))
+            self.problems.append(reading_problem(prefix.removesuffix("/") or ".", error))
+            return
+        for name in names:
+            self.entries += 1
+            if self.entries > ENTRY_LIMIT:
+                return
+            path = prefix + name
+            if problem := path_problem(path):
+                self.problems.append(f"{shown(path)}: {problem}")
+                continue
+            try:
+                self._entry(directory, name, path)
+            except OSError as error:
+                self.problems.append(reading_problem(path, error))
 
-
-def _visit(parent: int, name: str, path: str, files: list[ListedFile], problems: list[str]) -> None:
-    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    if stat.S_ISREG(status.st_mode):
-        files.append(ListedFile(path, status.st_size, status.st_dev, status.st_ino))
-    elif not stat.S_ISDIR(status.st_mode):
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "of an unknown kind")
-        problems.append(f"{path}: is {kind}; only regular files are accepted")
-    elif path.count("/") + 1 < DEPTH_LIMIT:
-        inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-        try:
-            _walk(inner, path + "/", files, problems)
-        finally:
-            os.close(inner)
-    else:
-        problems.append(f"{path}: lies deeper than {DEPTH_LIMIT} directories")
+    def _entry(self, parent: int, name: str, path: str) -> None:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            self.files.append(ListedFile(path, status.st_size, status.st_dev, status.st_ino))
+        elif not stat.S_ISDIR(status.st_mode):
+            kind = _KINDS.get(stat.S_IFMT(status.st_mode), "of an unknown kind")
+            self.problems.append(f"{path}: is {kind}; only regular files are accepted")
+        else:
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+            try:
+                self.directory(inner, path + "/")
+            finally:
+                os.close(inner)

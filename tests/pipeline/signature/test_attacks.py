@@ -188,6 +188,19 @@ def test_directories_without_end(workplace: Workplace) -> None:
     assert "deeper than 32 directories" in deny(workplace).problems[0]
 
 
+@pytest.mark.parametrize("folders", [True, False])
+def test_files_or_directories_without_end(workplace: Workplace, monkeypatch: pytest.MonkeyPatch, folders: bool) -> None:
+    monkeypatch.setattr("pipeline.signature.tree.ENTRY_LIMIT", 50)  # the true limit would take a minute to reach
+    for number in range(30):
+        write_files(workplace.checkpoint / f"{number}", {f"{number}": b""})
+        if folders:
+            (workplace.checkpoint / f"{number}" / f"{number}").unlink()
+            (workplace.checkpoint / f"{number}" / f"{number}").mkdir()
+    denial = deny(workplace)
+    assert "the checkpoint has more than 50 files and directories" in denial.problems
+    assert denial.subject is None
+
+
 def test_empty_checkpoint(workplace: Workplace) -> None:
     shutil.rmtree(workplace.checkpoint)
     workplace.checkpoint.mkdir()

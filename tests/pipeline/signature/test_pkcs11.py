@@ -23,7 +23,8 @@ from tests.pipeline.signature.parts import Workplace
 from tests.pipeline.signature.reference import model_signing, model_signing_apart
 
 PIN = "1234"
-MODULE = "/usr/lib/softhsm/libsofthsm2.so"
+PLACES = ("/usr/lib/softhsm", "/usr/lib64/pkcs11", "/usr/lib64/softhsm", "/opt/homebrew/lib/softhsm")
+MODULE = next((f"{place}/libsofthsm2.so" for place in PLACES if Path(place, "libsofthsm2.so").exists()), "")
 CURVES = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
 
 
@@ -43,6 +44,7 @@ class Token:
 @pytest.fixture(scope="module")
 def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Token]:
     """A new token; SoftHSM finds it by an environment variable."""
+    assert MODULE, f"SoftHSM is not installed (Debian's package softhsm2): no libsofthsm2.so in {PLACES}"
     directory = tmp_path_factory.mktemp("softhsm")
     (directory / "tokens").mkdir()
     (directory / "softhsm2.conf").write_text(f"directories.tokendir = {directory / 'tokens'}\nlog.level = ERROR\n")
