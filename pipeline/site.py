@@ -152,6 +152,16 @@ class TrustSettings(Document):
     revoked_keys: tuple[DigestText, ...] = ()
 
 
+class PolicySettings(Document):
+    """Which policies may decide: those that a key of `signed_by` signed, and for a stage in `pinned` only those listed.
+
+    Both are off where empty.  `pinned` has digests, as `airlock policy show` prints them.
+    """
+
+    signed_by: tuple[Path, ...] = ()
+    pinned: dict[Name, tuple[DigestText, ...]] = Field(default_factory=dict)
+
+
 class BreakGlassSettings(Document):
     """Who together may promote against the gate's verdict in an emergency, and for how many hours at most."""
 
@@ -193,6 +203,7 @@ class SiteFile(Document):
     serving: ServingSettings = ServingSettings()
     accelerators: tuple[Accelerator, ...] = ()
     trust: TrustSettings = TrustSettings()
+    policies: PolicySettings = PolicySettings()
     signers: dict[Name, Signer] = Field(default_factory=dict)
     pipeline: PipelineSettings
     people: dict[Name, Person] = Field(default_factory=dict)

@@ -14,7 +14,6 @@ from pipeline.errors import RequestError
 if TYPE_CHECKING:
     from pipeline.flow import Judged
     from pipeline.policy.document import Policy
-    from pipeline.run_directory import RunDirectory
     from pipeline.workplace import Workplace
 
 
@@ -31,7 +30,7 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Judge every candidate of the run; nothing is measured."""
     from pipeline.cli import verdicts
     from pipeline.flow import gate_run
-    from pipeline.policy.document import load_policy
+    from pipeline.policy.authority import authorised_policy
     from pipeline.release import load_release
     from pipeline.run_directory import RunDirectory
     from pipeline.workplace import open_workplace
@@ -39,12 +38,12 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     workplace = open_workplace(arguments.site)
     folder = RunDirectory(arguments.run)
     release = load_release(folder.run().release_path)
-    policy = load_policy(arguments.policy)
+    policy = authorised_policy(arguments.policy, workplace.site)
     judged = gate_run(release, policy, workplace, folder)
     _write_reports(judged, arguments)
     text = verdicts.to_text(judged)
     if arguments.explain is not None:
-        text = _explanations(judged, arguments.explain, policy, workplace, folder)
+        text = _explanations(judged, arguments.explain, policy, workplace)
     output.result({"release": release.name, "candidates": verdicts.to_json(judged)}, text)
     return verdicts.exit_code(judged)
 
@@ -60,19 +59,17 @@ def _write_reports(judged: Sequence[Judged], arguments: argparse.Namespace) -> N
         write_atomic(arguments.markdown, markdown(decisions).encode())
 
 
-def _explanations(
-    judged: Sequence[Judged], rule: str, policy: Policy, workplace: Workplace, folder: RunDirectory
-) -> str:
+def _explanations(judged: Sequence[Judged], rule: str, policy: Policy, workplace: Workplace) -> str:
     from pipeline.policy.detail import detail
     from pipeline.policy.explain import explain
+    from pipeline.replay import split_evidence
 
     found = []
     for item in judged:
-        state = folder.candidate(item.candidate.name)
-        evidence = workplace.store.evidence(state.subject, state.statements)
+        evidence, baseline = split_evidence(item.decision, workplace.store)
         for result in item.decision.results:
             if result.rule == rule:
-                numbers = detail(policy, item.decision, rule, evidence)
+                numbers = detail(policy, item.decision, rule, evidence, baseline)
                 found.append(f"{item.candidate.name}\n{explain(result, item.decision)}\n{numbers}".rstrip())
     if not found:
         known = ", ".join(result.rule for result in judged[0].decision.results)

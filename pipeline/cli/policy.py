@@ -1,4 +1,4 @@
-"""`airlock policy lint|test|show`: check a policy before any model is judged by it, or show what it demands."""
+"""`airlock policy lint|test|show|sign`: check a policy before any model is judged by it, or show what it demands."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser_of_action.add_argument(
             "policy", type=Path, metavar="P", nargs="?", help="a policy file, or the name of a built-in policy"
         )
+    sign = actions.add_parser("sign", help="sign a policy with everything it extends, into the file P.sig")
+    sign.add_argument("policy", type=Path, metavar="P", help="a policy file")
+    sign.add_argument("--key", type=Path, required=True, metavar="K", help="a private key that the site trusts for it")
     show.add_argument("--diff", nargs=2, type=Path, metavar=("OLD", "NEW"), help="say what became stricter or looser")
 
 
@@ -37,6 +40,8 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
         from pipeline.errors import RequestError
 
         raise RequestError("no policy was named", why="P is missing.", remedy="Give a file, or a name such as 'demo'.")
+    if arguments.action == "sign":
+        return _sign(arguments.policy, arguments.key, output)
     actions = {"lint": _lint, "test": _test, "show": _show}
     return actions[arguments.action](arguments.policy, output)
 
@@ -88,6 +93,19 @@ def _show(path: Path, output: Output) -> ExitCode:
 
     policy = load_policy(path)
     output.result({"digest": policy.digest, **json.loads(policy.canonical)}, describe_policy(policy))
+    return ExitCode.YES
+
+
+def _sign(path: Path, key: Path, output: Output) -> ExitCode:
+    from pipeline.files import write_atomic
+    from pipeline.keys import load_signing_key
+    from pipeline.policy.authority import seal_policy, signature_path
+    from pipeline.policy.document import load_policy
+
+    policy = load_policy(path)
+    target = signature_path(path)
+    write_atomic(target, seal_policy(policy, load_signing_key(key)))
+    output.result({"policy": policy.digest, "signature": str(target)}, f"signed {policy.digest} into {target}")
     return ExitCode.YES
 
 
