@@ -52,8 +52,8 @@ def parse_endpoint(url: str) -> Endpoint:
         usable = False
     if not usable or endpoint.socket == "":
         raise RequestError(
-            f"'{url[:200]}' is no address of a model server",
-            why="An address is 'http://HOST:PORT' or 'unix:PATH'.",
+            f"'{url.rpartition('@')[2][:200]}' is no address of a model server",
+            why="An address is 'http://HOST:PORT' or 'unix:PATH', without a password or a query.",
             remedy="Give the address at which the server answers.",
         )
     return endpoint

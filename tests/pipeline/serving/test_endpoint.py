@@ -67,8 +67,9 @@ def test_nothing_there_is_one_clear_error(fake: FakeServer, tiny: Path) -> None:
     ],
 )
 def test_what_is_no_address_is_a_wrong_request(url: str) -> None:
-    with pytest.raises(RequestError, match="no address of a model server"):
+    with pytest.raises(RequestError, match="no address of a model server") as failure:
         describe_endpoint(url)
+    assert "me:secret" not in str(failure.value)
 
 
 def test_a_key_travels_as_a_bearer_token_and_is_shown_nowhere(fake: FakeServer, tiny: Path) -> None:
