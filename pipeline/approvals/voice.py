@@ -73,6 +73,28 @@ def make_approval(
         ApprovalError: the decision is not GO and so cannot be approved, the expiry is past, or the comment is too long.
     """
     now = datetime.now(UTC) if at is None else at
+    _require_sensible(decision, says, comment, expires, now)
+    predicate = {
+        "says": says,
+        "decision": decision_digest,
+        "policy": decision.policy_digest,
+        "role": role,
+        "stage": stage,
+        "comment": comment,
+        "time": _text(now),
+        "expires": None if expires is None else _text(expires),
+    }
+    return attest(
+        APPROVAL_TYPE,
+        subject=decision.subject,
+        name=f"{decision.release}/{decision.candidate}",
+        predicate=predicate,
+        keys=[key],
+    )
+
+
+def _require_sensible(decision: Decision, says: Says, comment: str, expires: datetime | None, now: datetime) -> None:
+    """Refuse to sign what could not count.  Raises ApprovalError."""
     if says == "approve" and decision.verdict != "GO":
         raise not_go(decision)
     if expires is not None and expires <= now:
@@ -96,23 +118,6 @@ def make_approval(
             remedy="Say it in fewer words, and refer to a document for the rest.",
             subject=decision.subject,
         )
-    predicate = {
-        "says": says,
-        "decision": decision_digest,
-        "policy": decision.policy_digest,
-        "role": role,
-        "stage": stage,
-        "comment": comment,
-        "time": _text(now),
-        "expires": None if expires is None else _text(expires),
-    }
-    return attest(
-        APPROVAL_TYPE,
-        subject=decision.subject,
-        name=f"{decision.release}/{decision.candidate}",
-        predicate=predicate,
-        keys=[key],
-    )
 
 
 def read_voice(envelope: bytes, trusted: Sequence[VerifyingKey]) -> Voice:

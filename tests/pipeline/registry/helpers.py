@@ -150,3 +150,13 @@ def case(folder: Path, files: Mapping[str, bytes] = FILES, *, people: Office | N
         raise TypeError("the site's registry is no layout")
     log = AuditLog(site.store.path / "audit", site.pipeline_keys())
     return Case(people, approved, verified, gather_proof(store, approved, verified), store, registry, log)
+
+
+def assert_nothing_promoted(ready: Case) -> None:
+    """Check that no stage, index or log entry came of an attempt, and that every stored blob is whole."""
+    assert ready.log.entries() == ()
+    assert ready.registry.table.rows() == ()
+    assert ready.registry.published() == ()
+    assert ready.registry.unfinished() == ()
+    for digest, path in ready.registry.stored():
+        assert sha256(path.read_bytes()) == digest
