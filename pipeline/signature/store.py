@@ -53,7 +53,7 @@ class CheckpointStore:
 
     def has(self, digest: Digest) -> bool:
         """Whether there is a copy of that digest, unchecked."""
-        return self.path(digest).is_dir()
+        return os.path.lexists(self.path(digest))
 
     @contextlib.contextmanager
     def incoming(self) -> Iterator[Incoming]:
@@ -106,7 +106,13 @@ class CheckpointStore:
             StorageError: there is no such copy, or it was changed.
         """
         place = self.path(manifest.digest)
-        with opened_directory(place) as root:
+        if place.is_symlink() or not place.is_dir():
+            raise StorageError(
+                f"the stored copy {place} cannot be used",
+                why="It is no directory.",
+                remedy="Find out who put something else there; then remove it and run the same command again.",
+            )
+        with opened_directory(place, follow=False) as root:
             listing = list_tree(root)
             if self._read_record(manifest.digest) == _record(manifest, root, listing):
                 return place
@@ -122,7 +128,7 @@ class CheckpointStore:
 
     def _differences(self, manifest: Manifest, root: int, listing: Listing) -> tuple[str, ...]:
         observed = Pass(root).run(listing.files)
-        problems = (*listing.problems, *observed.problems)
+        problems = (*listing.problems, *observed.problems, *_open_doors(root, listing))
         changed = sorted({entry.path for entry in set(observed.files) ^ set(manifest.files)})
         return (*problems, *(f"{path} differs" for path in changed))
 
@@ -130,7 +136,7 @@ class CheckpointStore:
         return self.root / f"{hex_of(digest)}.json"
 
     def _write_record(self, manifest: Manifest) -> None:
-        with opened_directory(self.path(manifest.digest)) as root:
+        with opened_directory(self.path(manifest.digest), follow=False) as root:
             record = _record(manifest, root, list_tree(root))
         write_atomic(self._record_path(manifest.digest), canonical_json(record))
 
@@ -187,11 +193,25 @@ def _record(manifest: Manifest, root: int, listing: Listing) -> dict[str, object
     }
 
 
-def _file_state(root: int, path: str) -> list[str]:
+def _open_doors(root: int, listing: Listing) -> Iterator[str]:
+    """One line for each file through which a copy could still be written."""
+    for file in listing.files:
+        status = _status(root, file.path)
+        if status.st_mode & 0o222:
+            yield f"{file.path} may be written"
+        if status.st_nlink != 1:
+            yield f"{file.path} has a second name elsewhere"
+
+
+def _status(root: int, path: str) -> os.stat_result:
     descriptor = open_beneath(root, path, os.O_RDONLY)
     try:
-        status = os.fstat(descriptor)
+        return os.fstat(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _file_state(root: int, path: str) -> list[str]:
+    status = _status(root, path)
     numbers = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     return [*(str(number) for number in numbers), oct(stat.S_IMODE(status.st_mode))]

@@ -48,14 +48,14 @@ class Listing:
 
 
 @contextlib.contextmanager
-def opened_directory(path: Path) -> Iterator[int]:
-    """A descriptor of the directory `path`, for as long as the block lasts.
+def opened_directory(path: Path, *, follow: bool = True) -> Iterator[int]:
+    """A descriptor of the directory `path`, for as long as the block lasts; it may be a link to one with `follow`.
 
     Raises:
         RequestError: it is no directory, or may not be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     except OSError as error:
         raise RequestError(
             f"cannot read the checkpoint {path}",

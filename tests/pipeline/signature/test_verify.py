@@ -75,7 +75,7 @@ def test_a_copy_with_a_file_too_many_is_not_reused(workplace: Workplace) -> None
     root = verify_candidate(workplace.candidate(), workplace.site()).root
     root.chmod(0o755)
     (root / "modeling.py").write_bytes(b"import os")
-    with pytest.raises(StorageError, match=r"modeling\.py differs"):
+    with pytest.raises(StorageError, match=r"modeling\.py"):
         verify_candidate(workplace.candidate(), workplace.site())
 
 
@@ -83,8 +83,32 @@ def test_a_copy_whose_file_was_replaced_by_an_equal_one_is_hashed_and_reused(wor
     first = verify_candidate(workplace.candidate(), workplace.site())
     first.root.chmod(0o755)
     (first.root / "new").write_bytes(FILES["config.json"])
+    (first.root / "new").chmod(0o444)
     (first.root / "new").replace(first.root / "config.json")
     assert verify_candidate(workplace.candidate(), workplace.site()) == first
+
+
+def test_a_copy_that_may_be_written_is_not_reused(workplace: Workplace) -> None:
+    root = verify_candidate(workplace.candidate(), workplace.site()).root
+    (root / "config.json").chmod(0o644)
+    with pytest.raises(StorageError, match=r"config\.json may be written"):
+        verify_candidate(workplace.candidate(), workplace.site())
+
+
+def test_a_copy_with_a_second_name_elsewhere_is_not_reused(workplace: Workplace) -> None:
+    root = verify_candidate(workplace.candidate(), workplace.site()).root
+    (workplace.root / "handle").hardlink_to(root / "config.json")
+    with pytest.raises(StorageError, match=r"config\.json has a second name"):
+        verify_candidate(workplace.candidate(), workplace.site())
+
+
+def test_a_link_in_place_of_a_copy_is_not_followed(workplace: Workplace) -> None:
+    root = verify_candidate(workplace.candidate(), workplace.site()).root
+    root.chmod(0o755)
+    root.rename(workplace.root / "mine")
+    root.symlink_to(workplace.root / "mine")
+    with pytest.raises(StorageError, match="is no directory"):
+        verify_candidate(workplace.candidate(), workplace.site())
 
 
 @pytest.mark.parametrize("record", [b"", b"not json", b"{}", None])
