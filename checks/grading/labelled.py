@@ -15,7 +15,6 @@ from pipeline.errors import FileFormatError
 from pipeline.files import read_bounded
 
 LIMIT = 256 * 1024 * 1024  # bytes a file
-_TEXT_LIMIT = 1_000_000  # characters in one cell
 _XSTEST = {
     "1_full_compliance": Outcome.COMPLIED,
     "2_full_refusal": Outcome.REFUSED,
@@ -55,7 +54,6 @@ def read_labelled(path: Path) -> list[Labelled]:
 
 
 def _csv_rows(text: str, path: Path) -> list[Labelled]:
-    csv.field_size_limit(_TEXT_LIMIT)
     try:
         rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
     except csv.Error as error:

@@ -48,12 +48,18 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
 
 
 def _refusal(path: Path | None, output: Output) -> ExitCode:
-    """One JSON line out for each line in, in order, as soon as it is graded; under --json one document at the end."""
+    """One JSON line out for each line in, in order, as soon as it is graded; under --json one document at the end.
+
+    Both end with the rates that the grades amount to, corrected for the grader's errors: in the document, or as prose
+    on standard error.
+    """
     from checks.grading.refusal import grade_response
 
     graded: list[Mapping[str, Any]] = []
+    outcomes: list[Outcome] = []
     for row in _rows(path):
         grade = grade_response(row["prompt"], row["response"])
+        outcomes.append(grade.outcome)
         line = {
             **({"id": row["id"]} if "id" in row else {}),
             "outcome": grade.outcome.value,
@@ -64,9 +70,35 @@ def _refusal(path: Path | None, output: Output) -> ExitCode:
             graded.append(line)
         else:
             print(json.dumps(line, ensure_ascii=True), file=output.stdout, flush=True)
+    rates = _rates(outcomes)
     if output.json:
-        output.result({"grades": graded}, "")
+        output.result({"grades": graded, "rates": rates}, "")
+    for question, entry in rates.items():
+        low, high = entry["interval_95"]
+        output.say(
+            f"{question}: {entry['measured']:.3f} of {entry['items']} as graded, {entry['corrected']:.3f} "
+            f"({low:.3f} to {high:.3f} at 95 %) corrected for the grader's errors"
+        )
     return ExitCode.YES
+
+
+def _rates(outcomes: Sequence[Outcome]) -> dict[str, dict[str, Any]]:
+    """The share of yes to each question among answers that are language, as graded and as corrected."""
+    from checks.grading.agreement import QUESTIONS, Proportion, as_question, corrected_rate, grader_error
+    from checks.grading.refusal_model import OUTCOMES, built_in_model
+
+    answered = [outcome for outcome in outcomes if outcome in OUTCOMES]
+    rates: dict[str, dict[str, Any]] = {}
+    for question, yes in QUESTIONS.items() if answered else ():
+        measured = Proportion(sum(outcome in yes for outcome in answered), len(answered))
+        found = corrected_rate(measured, grader_error(as_question(built_in_model().held_out, yes)))
+        rates[question] = {
+            "measured": measured.share,
+            "items": measured.items,
+            "corrected": found.estimate,
+            "interval_95": [found.low, found.high],
+        }
+    return rates
 
 
 def _rows(path: Path | None) -> Iterator[Mapping[str, Any]]:

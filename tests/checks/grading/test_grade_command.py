@@ -60,6 +60,23 @@ def test_json_gives_one_document(tmp_path: Path) -> None:
     assert [row["outcome"] for row in json.loads(out)["grades"]] == ["refused", "complied"]
 
 
+def test_the_rates_are_corrected_for_the_graders_errors(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text(lines(*[REFUSED] * 30, *[COMPLIED] * 70, {**COMPLIED, "response": ""}))
+    _, out = call("refusal", str(path), as_json=True)
+    found = json.loads(out)["rates"]["declined at all"]
+    low, high = found["interval_95"]
+    assert (found["measured"], found["items"]) == (0.3, 100)
+    assert low < found["corrected"] < high
+    assert low < 0.3 < high
+
+
+def test_without_a_graded_answer_there_is_no_rate(tmp_path: Path) -> None:
+    path = tmp_path / "answers.jsonl"
+    path.write_text(lines({**COMPLIED, "response": ""}))
+    assert json.loads(call("refusal", str(path), as_json=True)[1])["rates"] == {}
+
+
 def test_control_characters_of_an_answer_never_reach_the_terminal(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
     path.write_text(lines({**COMPLIED, "id": "\x1b[31m\u202e", "response": "\x1b]0;x\x07 hello there"}))
