@@ -62,6 +62,7 @@ def corrupt(checkpoint: Path, chance: random.Random) -> str:
     return f"{kind} {first.name} {second.name} {position}"
 
 
+@pytest.mark.slow
 def test_a_thousand_corruptions_are_caught(tmp_path: Path) -> None:
     workplace = make_workplace(tmp_path, SMALL_FILES)
     chance = random.Random(20261122)
