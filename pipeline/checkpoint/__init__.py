@@ -1,14 +1,16 @@
 """VerifiedCandidate -> Checkpoint: what is in the files, found without loading or running any of them.
 
-tree            the files, listed without following links
-formats         what each file is, told by its content
-weights         safetensors headers and the index that joins them
-configuration   what the JSON files would make a loader do
-architecture    whether the installed vLLM serves the model
-parameters      counts, from headers alone
-tokenizer, chat_template, licence
-catalogue       every finding by id, with its severity and remedy
-inspection      all of them in order
+- `tree`: the files, listed without following links
+- `formats`, `pickle_report`: what each file is, told by its content
+- `weights`, `safetensors_header`, `tensor_scan`: headers, the index that joins shards, values on demand
+- `configuration`, `settings`, `attention`: what the JSON files say, and what they would make a loader do
+- `architecture`: whether the installed vLLM serves the model
+- `parameters`, `claims`: counts from headers alone, against what the release claims
+- `tokenizer`, `json_members`, `strict_json`: the vocabulary, and JSON within bounds
+- `chat_template`, `template_*`: templates parsed and rendered in a child process, compared in pairs of conversations
+- `card`, `licence`: what the supplier says
+- `catalogue`: every finding by id, with its severity and remedy
+- `inspection`: all of them in order
 """
 
 from typing import TYPE_CHECKING, Any

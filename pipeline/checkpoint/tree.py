@@ -103,22 +103,26 @@ def _walk(root: Path, directory: Path) -> Iterator[File | Finding]:
             continue
         for entry in entries:
             path = Path(entry.path)
-            mode = entry.stat(follow_symlinks=False).st_mode
-            if stat.S_ISDIR(mode):
+            try:
+                state = entry.stat(follow_symlinks=False)
+            except OSError as error:
+                yield finding("checkpoint.unreadable", _relative(root, path), f"It cannot be read: {error.strerror}.")
+                continue
+            if stat.S_ISDIR(state.st_mode):
                 pending.append(path)
             else:
-                yield _classified(root, path, mode)
+                yield _classified(root, path, state)
 
 
-def _classified(root: Path, path: Path, mode: int) -> File | Finding:
-    name = _relative(root, path)
+def _classified(root: Path, path: Path, state: os.stat_result) -> File | Finding:
+    name, mode = _relative(root, path), state.st_mode
     if stat.S_ISLNK(mode):
         return finding("checkpoint.link", name, "It is a symbolic link, which could point anywhere.")
     if not stat.S_ISREG(mode):
         return finding("checkpoint.special-file", name, "It is a device, a socket or a pipe.")
     if not os.access(path, os.R_OK):
         return finding("checkpoint.unreadable", name, "Its permissions do not allow reading it.")
-    return File(name, path, path.lstat().st_size)
+    return File(name, path, state.st_size)
 
 
 def _relative(root: Path, path: Path) -> str:

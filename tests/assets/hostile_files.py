@@ -72,6 +72,18 @@ def _many(directory: Path) -> None:
         (directory / "many" / f"{number}.txt").touch()
 
 
+def _path_too_long(directory: Path) -> None:
+    """Folders within folders, until the whole path is longer than the system takes."""
+    place = os.open(directory, os.O_RDONLY)
+    for _ in range(18):
+        os.mkdir("d" * 250, dir_fd=place)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(os.open("hidden.py", os.O_CREAT | os.O_WRONLY, dir_fd=place))
+    os.close(place)
+
+
 def _appends(name: str, data: bytes) -> Callable[[Path], object]:
     def spoil(directory: Path) -> None:
         with (directory / name).open("ab") as file:
@@ -156,6 +168,7 @@ HOSTILE_FILES: Mapping[str, Attack] = MappingProxyType(
         "link-inside": ("checkpoint.link", _links("copy.json", "config.json")),
         "link-to-a-folder": ("checkpoint.link", _links("folder", "..")),
         "link-to-nothing": ("checkpoint.link", _links("gone.txt", "nowhere")),
+        "path-too-long": ("checkpoint.unreadable", _path_too_long),
         "pipe": ("checkpoint.special-file", _pipe),
         "too-many-files": ("checkpoint.too-many-files", _many),
         "name-with-newline": ("checkpoint.file-name", _adds("two\nlines.txt", b"a")),

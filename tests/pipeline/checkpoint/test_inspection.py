@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,27 @@ def test_parts_that_do_not_fit_are_found(tmp_path: Path, file: str, changes: dic
     directory = make_tiny_checkpoint(tmp_path / "model")
     edit_json(directory / file, **changes)
     assert ids(directory) == {identifier}
+
+
+def test_weights_that_the_index_does_not_name_are_blocked_and_not_counted(tmp_path: Path) -> None:
+    directory = make_tiny_checkpoint(tmp_path / "model", shards=2)
+    plain = inspect_directory(directory)
+    shutil.copy(directory / "model-00001-of-00002.safetensors", directory / "consolidated.safetensors")
+    inspection = inspect_directory(directory)
+    assert [(found.id, found.severity) for found in inspection.findings] == [("checkpoint.index-unused", "block")]
+    assert inspection.parameters == plain.parameters
+
+
+def test_an_index_with_a_wrong_total_is_a_warning(tmp_path: Path) -> None:
+    directory = make_tiny_checkpoint(tmp_path / "model", shards=2)
+    edit_json(directory / "model.safetensors.index.json", metadata={"total_size": 1})
+    assert ids(directory) == {"checkpoint.index-size"}
+
+
+def test_an_output_head_beside_tied_embeddings_is_a_warning(tmp_path: Path) -> None:
+    directory = make_tiny_checkpoint(tmp_path / "model", architecture="llama-untied")
+    edit_json(directory / "config.json", tie_word_embeddings=True)
+    assert ids(directory) == {"checkpoint.output-head-unused"}
 
 
 def test_a_tokenizer_larger_than_the_embedding_is_found(tmp_path: Path) -> None:
