@@ -50,6 +50,7 @@ def _list(arguments: argparse.Namespace, output: Output) -> ExitCode:
             "checkpoint": one.placement.subject,
             "record": one.placement.record,
             "revision": one.placement.revision,
+            "result": one.placement.result,
             "since": one.placement.time.isoformat(),
             "revoked": one.revoked,
         }
@@ -57,7 +58,8 @@ def _list(arguments: argparse.Namespace, output: Output) -> ExitCode:
     ]
     lines = [
         f"{one.placement.stage:<12}  {one.placement.name:<30}  {one.placement.manifest}  "
-        f"since {one.placement.time:%Y-%m-%d}" + (f"  REVOKED: {one.revoked}" if one.revoked else "")
+        f"since {one.placement.time:%Y-%m-%d}  {one.placement.result}"
+        + (f"  REVOKED: {one.revoked}" if one.revoked else "")
         for one in listed
     ]
     output.result({"models": documents}, "\n".join(lines) or "Nothing has been promoted.")

@@ -17,7 +17,10 @@ _OPINIONS = ("approve", "reject", "withdraw")
 
 @dataclass(frozen=True)
 class Placement:
-    """A model put into a stage, by the digests that the log names.  `entry` is the place in the log."""
+    """A model put into a stage, by the digests that the log names.  `entry` is the place in the log.
+
+    `result` is PASS, PASS_WITH_WAIVER or BREAK_GLASS.
+    """
 
     name: str
     stage: str
@@ -29,6 +32,7 @@ class Placement:
     previous: Digest | None
     entry: int
     time: datetime
+    result: str
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ def _placement(entry: Entry) -> Placement:
         previous=None if details["previous"] is None else parse_digest(details["previous"]),
         entry=entry.index,
         time=entry.time,
+        result=str(details["result"]),
     )
 
 

@@ -40,6 +40,7 @@ def test_list(ready: Case) -> None:
     (model,) = document["models"]
     assert (model["name"], model["stage"], model["revision"]) == ("smollm2/135m", "staging", 1)
     assert model["checkpoint"] == ready.verified.manifest.digest
+    assert model["result"] == "PASS"
     assert "smollm2/135m" in airlock(ready, "registry", "list", json_output=False)[1]
 
 
