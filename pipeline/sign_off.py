@@ -16,6 +16,7 @@ from pipeline.digests import Digest, hex_of, sha256
 from pipeline.errors import ApprovalError, PromotionError, RequestError
 from pipeline.files import read_bounded
 from pipeline.keys import SigningKey
+from pipeline.policy.authority import require_pinned
 from pipeline.policy.decision import Decision
 from pipeline.registry.interface import CARD, Attachment
 from pipeline.registry.promotion import Promotion, promote
@@ -92,6 +93,7 @@ def promote_candidate(
     at = datetime.now(UTC)
     approvals = run.approvals(name)
     check = check_break_glass if break_glass else check_approvals
+    require_pinned(decision.policy, decision.policy_digest, stage, workplace.site.policies.pinned)
     approved = check(decision, digest, approvals, workplace.site, at=at, stage=stage)
     verified = _verified(run, name, state, workplace)
     write_card(run, name, workplace)

@@ -39,14 +39,14 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     from pipeline.cli import verdicts
     from pipeline.cli.measuring import open_laboratory
     from pipeline.flow import run_release
-    from pipeline.policy.document import load_policy
+    from pipeline.policy.authority import authorised_policy
     from pipeline.release import load_release
     from pipeline.run_directory import RunDirectory
     from pipeline.workplace import open_workplace
 
     laboratory = open_laboratory(open_workplace(arguments.site), arguments, output)
     release = load_release(arguments.release)
-    policy = load_policy(arguments.policy)
+    policy = authorised_policy(arguments.policy, laboratory.workplace.site)
     folder = RunDirectory(arguments.run or default_run(release.name))
     judged = run_release(release, policy, laboratory, folder)
     document = {"release": release.name, "run": str(folder.root), "candidates": verdicts.to_json(judged)}
