@@ -75,7 +75,11 @@ def judge_template(file: str, source: str, tokens: Mapping[str, str]) -> Iterato
         identifier, what = _FAILURES[answer]
         yield finding(identifier, file, f"The chat template {what}; the process that rendered it was stopped.")
         return
-    syntax, outcomes = answer
+    yield from judge_outcomes(file, *answer)
+
+
+def judge_outcomes(file: str, syntax: Mapping[str, Any], outcomes: Sequence[Mapping[str, Any]]) -> Iterator[Finding]:
+    """Judge what the child answered: what the source says, and the outcomes of as many cases as it had time for."""
     if syntax["error"] is not None:
         yield finding("checkpoint.chat-template", file, f"The chat template is malformed: {syntax['error']}.")
         return

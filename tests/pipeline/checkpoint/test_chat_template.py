@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,9 +11,9 @@ from pipeline.checkpoint import inspect_directory
 from pipeline.checkpoint.chat_template import compare_templates, difference
 from pipeline.checkpoint.inspected import Finding
 from pipeline.checkpoint.template_cases import make_cases
-from pipeline.checkpoint.template_child import make_environment
+from pipeline.checkpoint.template_child import make_environment, render_case
 from pipeline.checkpoint.template_syntax import read_syntax
-from pipeline.checkpoint.template_verdict import judge_template
+from pipeline.checkpoint.template_verdict import judge_outcomes, judge_template
 from tests.assets.checkpoints import CHAT_TEMPLATE, make_tiny_checkpoint
 from tests.assets.templates import TEMPLATES
 
@@ -68,9 +69,13 @@ def test_a_template_that_needs_what_no_server_gives_is_blocked() -> None:
     assert (found.id, found.severity) == ("checkpoint.template-failed", "block")
 
 
-def test_a_template_too_slow_to_try_out_is_blocked() -> None:
-    slow = plain("{% for a in range(300) %}{% for b in range(300) %}{% endfor %}{% endfor %}")
-    assert "checkpoint.template-unchecked" in {found.id for found in judged(slow)}
+def test_a_template_that_was_not_tried_out_to_the_end_is_blocked() -> None:
+    template = make_environment().from_string(CHAT_TEMPLATE)
+    outcomes = [render_case(template, case, TOKENS) for case in make_cases([])]
+    syntax: dict[str, Any] = {"error": None, "problems": [], "constants": [], "parts": False}
+    assert list(judge_outcomes("a", syntax, outcomes)) == []
+    (found,) = judge_outcomes("a", syntax, outcomes[:-1])
+    assert (found.id, found.severity) == ("checkpoint.template-unchecked", "block")
 
 
 def test_two_different_templates_are_a_conflict(tmp_path: Path) -> None:
