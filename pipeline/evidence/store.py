@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,17 @@ class EvidenceStore:
                 measurements.append(parse_measurement(statement))
         return Evidence(subject, verification, inspection, tuple(measurements))
 
+    def evidence_with_reruns(self, subject: Digest, digests: Iterable[Digest]) -> Evidence:
+        """The statements named, and every other recorded run of the same checks on the same serving configuration.
+
+        Whoever measures again with another seed cannot leave the worse run out.  Raises as `evidence`.
+        """
+        named = self.evidence(subject, digests)
+        known, taken = {_setting(one) for one in named.measurements}, set(named.digests)
+        recorded = self.evidence(subject).measurements if known else ()
+        others = (one for one in recorded if one.statement.digest not in taken and _setting(one) in known)
+        return replace(named, measurements=(*named.measurements, *others))
+
     def samples(self, digest: Digest) -> Iterator[Sample]:
         """The samples in the blob `digest`, one at a time.  Raises EvidenceError."""
         return unpack_samples(self.blob(digest))
@@ -251,6 +263,11 @@ class EvidenceStore:
             yield index
             if len(index) != before:
                 write_atomic(path, canonical_json([[payload, envelope] for payload, envelope in index.items()]))
+
+
+def _setting(measurement: MeasurementEvidence) -> tuple[str, str, str]:
+    """What two runs of one check have in common: the check, its version, and how the model was served."""
+    return measurement.check, measurement.version, str(measurement.serving.get("digest") or measurement.serving)
 
 
 @contextlib.contextmanager

@@ -9,10 +9,11 @@ import pytest
 
 from pipeline.digests import sha256
 from pipeline.errors import EvidenceError
+from pipeline.evidence.statement import MeasurementEvidence
 from pipeline.evidence.store import EvidenceStore
 from pipeline.keys import SigningKey
 from pipeline.policy.decision import ApprovalRequirement, Decision, Interval, RuleResult
-from tests.pipeline.evidence.builders import SUBJECT
+from tests.pipeline.evidence.builders import FINISHED, STARTED, SUBJECT, measurement
 
 OTHER = sha256(b"another checkpoint")
 
@@ -63,3 +64,28 @@ def test_attack_decision_on_another_checkpoint(store: EvidenceStore, key: Signin
     digest = store.record(whole.predicate_type, OTHER, "tiny", whole.predicate, key).digest
     with pytest.raises(EvidenceError, match="another checkpoint"):
         store.decision(digest)
+
+
+def test_attack_the_worse_of_two_runs_left_out(store: EvidenceStore, key: SigningKey) -> None:
+    """Naming one run brings the others of the same check and serving along, and nothing else."""
+
+    def take(seed: int, version: str = "1", engine: str = "vllm") -> MeasurementEvidence:
+        return store.record_measurement(
+            SUBJECT,
+            "tiny",
+            replace(measurement(), seed=seed, version=version),
+            serving={"engine": engine},
+            environment={},
+            started=STARTED,
+            finished=FINISHED,
+            key=key,
+        )
+
+    worse, better = take(1), take(2)
+    take(3, version="2")
+    take(4, engine="other")
+    verified = store.record_verification(SUBJECT, "tiny", {"verified": True}, key)
+    found = store.evidence_with_reruns(SUBJECT, [verified.digest, better.statement.digest])
+    assert found.verification == verified
+    assert found.measurements == (better, worse)
+    assert store.evidence_with_reruns(SUBJECT, [verified.digest]).measurements == ()
