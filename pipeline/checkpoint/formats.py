@@ -104,8 +104,9 @@ _MODEL_SUFFIXES = frozenset({".model", ".spm", ".proto", ".tekken"})
 
 _PICKLE_READ = 4 * 1024 * 1024  # bytes of a file that reads as opcodes
 _MOST_OPCODES = 100_000
-_IMPORTING_OPCODES = frozenset({"GLOBAL", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"})
-_CALLING_OPCODES = frozenset({"INST", "REDUCE", "BUILD", "OBJ", "NEWOBJ", "NEWOBJ_EX", "PERSID", "BINPERSID"})
+# A pickle can act only on what it imports; the rest are the ways to call it.
+_IMPORTING_OPCODES = frozenset({"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"})
+_CALLING_OPCODES = frozenset({"INST", "REDUCE", "BUILD", "OBJ", "NEWOBJ", "NEWOBJ_EX"})
 _IMPORTED_NAME = re.compile(r"[A-Za-z_][\w.]* [A-Za-z_<][\w.<>]*")
 
 
@@ -131,7 +132,7 @@ def inspect_format(file: File) -> Iterator[Finding]:
 
 
 def is_pickle(data: bytes | BinaryIO) -> bool:
-    """Whether `data` is a pickle that would do something: import, call or build.
+    """Whether `data` is a pickle that would do something: it imports, and so can call.
 
     The opcodes are read, never run, up to STOP, to the first byte that is none, or to the end.  Text can look like
     opcodes for a while (a line that starts with 'c' reads as an import), so imported names must look like names.
@@ -146,8 +147,8 @@ def is_pickle(data: bytes | BinaryIO) -> bool:
             if number > _MOST_OPCODES:
                 return True  # so long a run of opcodes is no accident
     except (ValueError, IndexError, OverflowError, UnicodeError, MemoryError) as error:
-        return called and "opcode" not in str(error)  # it was cut off, not wrong
-    return imported or called
+        return imported and called and "opcode" not in str(error)  # it was cut off, not wrong
+    return imported
 
 
 def _beginning(file: File) -> BinaryIO:

@@ -1,8 +1,8 @@
 """Small, valid checkpoints, made when a test needs one.
 
-A checkpoint made here is complete: safetensors weights with seeded random values, a configuration that transformers and
-vLLM accept, a real byte-level tokenizer, a chat template and a card with the licence in its front matter.  Its answers
-are noise.
+A checkpoint made here is complete: safetensors weights with seeded random values, a configuration that transformers
+accepts, a real byte-level tokenizer, a chat template and a card with the licence in its front matter.  Its answers are
+noise.
 """
 
 from __future__ import annotations

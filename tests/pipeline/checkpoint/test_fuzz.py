@@ -165,6 +165,10 @@ def test_any_file(data: bytes, name: str) -> None:
 
 @fuzz
 @given(st.text(max_size=300))
+@example("be.")
+@example("do. Then\n")
+@example("cat\ndog\nemu\n")
+@example("Permission is hereby granted\n.")
 def test_text_is_hardly_ever_a_pickle(text: str) -> None:
     assert not is_pickle(text.encode())
 
