@@ -232,12 +232,12 @@ def running(start: Start, served: Served, *, log: Path, timeout: float) -> Itera
         ServingError: the server died or was not ready within `timeout` seconds.
         StorageError: the log cannot be written.
     """
-    child = Child(start, log)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, start.private, ignore_errors=True)
+        child = Child(start, log)
+        stack.callback(child.stop)
         patience = Patience(request=timeout, attempts=1)
         # A server that does not listen yet is not dying: nothing waits for its end.
         starting = ServedModel(served, patience=patience, check_alive=lambda _seconds: child.check_alive())
         wait_until_ready(starting, child, timeout)
         yield ServedModel(served, check_alive=child.check_alive, on_close=child.stop, egress=child.egress)
-    finally:
-        child.stop()

@@ -135,8 +135,14 @@ def test_a_server_that_answers_health_but_no_request_is_not_ready(tiny: Path, tm
 
 def test_a_log_that_cannot_be_written_is_a_storage_error(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="server's log"), serving(tiny, tmp_path / "file" / "log"):
+    private = private_directory()
+    start, served = start_of(private, tiny)
+    with (
+        pytest.raises(StorageError, match="server's log"),
+        running(start, served, log=tmp_path / "file" / "log", timeout=60),
+    ):
         pytest.fail("it must not start")
+    assert not private.exists()
 
 
 def test_a_taken_port_is_one_clear_error(tiny: Path, tmp_path: Path) -> None:
