@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from pipeline.card.build import build_card
 from pipeline.card.files import read_card, write_card_files, write_release_files
 from pipeline.card.sources import CardApproval, CardPromotion, CardSources
 from pipeline.digests import Digest, parse_digest
-from pipeline.errors import RequestError
+from pipeline.errors import EvidenceError, RequestError
 from pipeline.evidence.statement import Evidence
 from pipeline.manifest import FileEntry, Manifest
 from pipeline.policy.decision import Decision
 from pipeline.policy.summary import summarise
+from pipeline.registry.opening import open_registry
+from pipeline.registry.records import Promotion, read_promotion
 from pipeline.replay import split_evidence
 from pipeline.run_directory import CandidateState, RunDirectory
 from pipeline.workplace import Workplace
@@ -47,14 +50,15 @@ def card_sources(run: RunDirectory, name: str, workplace: Workplace) -> CardSour
     evidence = workplace.store.evidence(state.subject, state.statements)
     claims = evidence.verification.predicate.get("claims", {}) if evidence.verification else {}
     _, baseline = split_evidence(decision, workplace.store)
+    record = _record(state, workplace)
     return CardSources(
         decision=decision,
         decision_digest=state.decision,
         evidence=evidence,
         baseline=baseline,
         summarise=summarise,
-        approvals=_approvals(run, name, workplace, decision, state.decision),
-        promotion=_promotion(state),
+        approvals=_approvals(run.approvals(name), workplace, decision, state.decision, record),
+        promotion=_promotion(record),
         claims=claims,
         samples={m.check: tuple(workplace.store.samples(m.samples)) for m in evidence.measurements},
         manifest=_manifest(evidence),
@@ -62,25 +66,46 @@ def card_sources(run: RunDirectory, name: str, workplace: Workplace) -> CardSour
 
 
 def _approvals(
-    run: RunDirectory, name: str, workplace: Workplace, decision: Decision, digest: Digest
+    signed: Sequence[bytes], workplace: Workplace, decision: Decision, digest: Digest, record: Promotion | None
 ) -> tuple[CardApproval, ...]:
+    """The approvals that counted: at the promotion where there was one, else now."""
     if decision.verdict != "GO":
         return ()
-    tally = tally_approvals(decision, digest, run.approvals(name), workplace.site, at=datetime.now(UTC))
+    at = record.at if record is not None else datetime.now(UTC)
+    tally = tally_approvals(decision, digest, signed, workplace.site, at=at)
     return tuple(
         CardApproval(one.person, one.role, one.voice.time, one.voice.comment, one.voice.digest) for one in tally.counted
     )
 
 
-def _promotion(state: CandidateState) -> CardPromotion | None:
+def _record(state: CandidateState, workplace: Workplace) -> Promotion | None:
+    """The signed record of the candidate's promotion: the run's folder only says which one it is.
+
+    Raises:
+        EvidenceError: it is missing, edited or unsigned, or about another checkpoint or decision.
+    """
     if state.promotion is None:
         return None
+    envelope = open_registry(workplace.site).blob(state.promotion.digest)
+    record = read_promotion(envelope, workplace.site.pipeline_keys())
+    if (record.subject, record.decision) != (state.subject, state.decision):
+        raise EvidenceError(
+            "the run names another candidate's promotion",
+            why=f"The record {record.digest} is of the checkpoint {record.subject}, not of {state.subject}.",
+            remedy="Find out who changed the run's folder; promote again with 'airlock promote'.",
+        )
+    return record
+
+
+def _promotion(record: Promotion | None) -> CardPromotion | None:
+    if record is None:
+        return None
     return CardPromotion(
-        stage=state.promotion.stage,
-        reference=state.promotion.reference,
-        promoted=state.promotion.promoted,
-        digest=state.promotion.digest,
-        emergency=state.promotion.emergency,
+        stage=record.stage,
+        reference=record.reference,
+        promoted=record.at,
+        digest=record.digest,
+        emergency=record.emergency,
     )
 
 

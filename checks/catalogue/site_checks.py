@@ -1,4 +1,4 @@
-"""A site's data sets as checks of the performance suite.
+"""A site's data sets as checks.
 
 A set whose files are missing or are not the pinned ones becomes no check: what a policy demands of it is then `missing`
 evidence, which denies.  `survey` says which sets those are, and why.
@@ -6,7 +6,7 @@ evidence, which denies.  `survey` says which sets those are, and why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def survey(roots: Sequence[Path]) -> tuple[Surveyed, ...]:
 
 
 def site_checks(roots: Sequence[Path]) -> tuple[Check, ...]:
-    """A check for each set of the site whose files are there, are the pinned ones and can be asked by lm-eval.
+    """A check for each set of the site whose files are there and are the pinned ones, and that a suite can ask.
 
     Raises:
         FileFormatError: a set file is malformed, or two have one name; or a pinned file is not what its set file says.
@@ -68,9 +68,22 @@ def site_checks(roots: Sequence[Path]) -> tuple[Check, ...]:
     """
     checks: list[Check] = []
     for path, described in load_set_files(roots).items():
-        if _is_asked(described) and _surveyed(path, described).status == "ready":
-            checks.append(_check(Asking.of(path, described)))
+        if _surveyed(path, described).status == "ready":
+            checks.extend(_checks_of(path, described))
     return tuple(checks)
+
+
+def _checks_of(path: Path, described: SetFile) -> Iterator[Check]:
+    """The set as a check of the suite that knows how to ask it."""
+    from checks.bias import site_sets as bias
+    from checks.safety import site_sets as safety
+
+    if _is_asked(described):
+        yield _check(Asking.of(path, described))
+    for suite in (bias, safety):
+        check = suite.site_check(path, described)
+        if check is not None:
+            yield check
 
 
 def _is_asked(described: SetFile) -> bool:

@@ -266,3 +266,38 @@ def test_a_baseline_that_is_not_registered_is_said_before_anything_is_measured(s
     refused = site.release("http://127.0.0.1:9")
     assert refused.code == ExitCode.BAD_REQUEST
     assert "nothing called 'absent' is in 'staging'" in refused.stderr
+
+
+def test_a_promotion_written_into_the_runs_folder_does_not_reach_the_card(site: Organisation) -> None:
+    """The run's folder is no authority: the card tells what the signed record says, or refuses."""
+    site.promote_with_everyone()
+    state = site.run / "good" / "state.json"
+    state.write_text(state.read_text().replace('"stage":"staging"', '"stage":"production"'))
+    assert site.airlock("card", "render", site.run).code == ExitCode.YES
+    assert json.loads((site.run / "good" / "card.json").read_text())["promotion"]["stage"] == "staging"
+    digest = RunDirectory(site.run).candidate("good").promotion
+    assert digest is not None
+    state.write_text(state.read_text().replace(digest.digest, "sha256:" + "0" * 64))
+    assert site.airlock("card", "verify", site.run).code != ExitCode.YES
+
+
+def test_attack_a_policy_that_the_site_does_not_allow_for_the_stage(site: Organisation) -> None:
+    """Everyone signed, but the stage is pinned to another policy: nothing reaches the registry."""
+    toml = site.root / "airlock.toml"
+    toml.write_text(f'{toml.read_text()}\n[policies.pinned]\nstaging = ["sha256:{"0" * 64}"]\n')
+    for person, role in (("ana", "compliance"), ("ben", "security")):
+        assert site.approve(person, role).code == ExitCode.YES
+    denied = site.promote()
+    assert denied.code == ExitCode.DENIED
+    assert "may not decide for stage 'staging'" in denied.stderr
+    assert site.airlock("registry", "resolve", "tiny/good", "--stage", "staging").code != ExitCode.YES
+
+
+def test_attack_an_unsigned_policy_where_the_site_demands_signed_ones(site: Organisation) -> None:
+    toml = site.root / "airlock.toml"
+    toml.write_text(f'{toml.read_text()}\n[policies]\nsigned_by = ["{site.key("publisher").with_suffix(".pub")}"]\n')
+    before = RunDirectory(site.run).candidate("good")
+    denied = site.airlock("gate", site.run, "--policy", "demo")
+    assert denied.code == ExitCode.DENIED
+    assert "It is not signed." in denied.stderr
+    assert RunDirectory(site.run).candidate("good") == before
