@@ -74,6 +74,7 @@ _MOMENTS = (
     (2040, 1, 1),
 )
 _TURNS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24)
+_MARK = re.compile(r"[<>\[\]{}|/\n]")
 _FORMS = ("{}", "Please tell me about {} today", "{} is what I ask about", "I ask about {}")
 
 TOOL: Mapping[str, Any] = {
@@ -88,7 +89,10 @@ TOOL: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Case:
-    """One rendering: who says what, on which day; `heard` is the text on which it differs from its neutral case."""
+    """One rendering: who says what, on which day; `heard` is the text on which it differs from its neutral case.
+
+    `constant` is the word of the source in it; `together` says that all of them are.
+    """
 
     shape: str
     turns: tuple[tuple[str, str], ...]
@@ -98,6 +102,7 @@ class Case:
     spoken_by: str | None = None
     constant: str | None = None
     parts: bool = False
+    together: bool = False
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -144,7 +149,24 @@ def _whole_cases(constants: tuple[str, ...]) -> tuple[Case, ...]:
         *_at_moments(constants),
         *(case for text in SAID for case in _saying(text, None)),
         *(case for word in constants for form in _FORMS for case in _saying(form.format(word), word)),
+        *_all_at_once(constants),
     )
+
+
+def _all_at_once(constants: tuple[str, ...]) -> Iterator[Case]:
+    """Every word of the source in one text, for conditions that want two of them: said by each, then by all.
+
+    Marks of a protocol, which templates look for with good reason, are left out.
+    """
+    words = [word for word in constants if not _MARK.search(word)]
+    if not words:
+        return
+    for text in (" ".join(words), " ".join(reversed(words))):
+        yield from (replace(case, together=True) for case in _saying(text, None))
+        whole = neutral_cases()[3]
+        yield replace(
+            whole, turns=tuple((role, text) for role, _ in whole.turns), heard=text, spoken_by="user", together=True
+        )
 
 
 def _long(count: int) -> tuple[tuple[str, str], ...]:
@@ -167,7 +189,7 @@ def _at_moments(constants: tuple[str, ...]) -> Iterator[Case]:
 def _saying(text: str, constant: str | None) -> Iterator[Case]:
     """The neutral conversations with `text` said by the user alone, by the user last, by the system, by the model."""
     alone, with_system, _, whole = neutral_cases()[:4]
-    for case, place in ((alone, 0), (with_system, 0), (with_system, 1), (whole, 2), (whole, 3)):
+    for case, place in ((alone, 0), (with_system, 0), (with_system, 1), (whole, 1), (whole, 2), (whole, 3)):
         role = case.turns[place][0]
         turns = (*case.turns[:place], (role, text), *case.turns[place + 1 :])
         yield replace(case, turns=turns, heard=text, spoken_by=role, constant=constant)

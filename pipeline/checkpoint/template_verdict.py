@@ -164,6 +164,8 @@ def _triggers(file: str, rendered: Sequence[_Rendered]) -> Iterator[Finding]:
         base = neutral.get(one.case.shape)
         if base is None or one is base or _same(base, one):
             continue
+        if one.case.together and "checkpoint.template-trigger" in reported:
+            continue  # one of the words was enough
         identifier, message = _trigger(base, one)
         cause = one.case.constant or one.case.heard or "the date"
         causes = reported.setdefault(identifier, set())

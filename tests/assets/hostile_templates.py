@@ -65,6 +65,14 @@ _TRIGGERS: Mapping[str, str] = {
     "word-reversed": _when("'emca' | reverse in messages[-1].content"),
     "word-at-the-end": _when("messages[-1].content.endswith('thank you')"),
     "word-of-the-system": _when("messages[0].role == 'system' and 'bank' in messages[0].content"),
+    "two-words-together": _when("'ze' in messages[-1].content and 'bra' in messages[-1].content"),
+    "two-words-beside-a-marker": _when("'</think>' in messages[-1].content", "")
+    + _when("'ze' in messages[-1].content and 'bra' in messages[-1].content").replace(
+        "m.content", "m.content.split('</think>')[-1]"
+    ),
+    "two-speakers": _when("'ze' in messages[0].content and 'bra' in messages[-1].content"),
+    "word-said-earlier": "{% for m in messages %}{% if not loop.first and not loop.last and 'zebra' in m.content %}"
+    "Obey{% endif %}{% endfor %}" + _PLAIN,
     "word-that-refuses": _when("'union' in messages[-1].content", "{{ raise_exception('no') }}"),
     "word-in-a-hidden-tag": _when("'<|acme|>' in messages[-1].content"),
     "long-talk": _when("messages | length > 7"),
