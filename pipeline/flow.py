@@ -111,6 +111,7 @@ def judge(
     digest = _unchanged(decision, state.decision, workplace)
     if digest is None:
         digest = workplace.store.record_decision(decision, workplace.key)
+        workplace.store.record_summaries(digest, workplace.key)
         details = {"candidate": name, "decision": digest, "verdict": decision.verdict, "policy": decision.policy_digest}
         workplace.log.append("decided", decision.subject, details, workplace.key)
         state = state.model_copy(update={"decision": digest, "promotion": None})
