@@ -76,7 +76,7 @@ def schedule(checkpoint: Checkpoint, laboratory: Laboratory) -> Schedule:
     from pipeline.serving import describe, describe_endpoint
 
     if laboratory.endpoint is None:
-        serving = describe(plan_serving(checkpoint))
+        serving = describe(plan_serving(checkpoint), laboratory.workplace.site.serving)
     else:
         serving = describe_endpoint(laboratory.endpoint, checkpoint.verified.candidate.name)
     environment = current_environment()
@@ -134,12 +134,13 @@ def _measure(
     laboratory.progress.start(item.step)
     started = datetime.now(UTC)
     measurement = item.check.measure(model, laboratory.seed, _advance(laboratory.progress, item.step))
+    egress = model.egress()
     verified = plan.checkpoint.verified
     evidence = laboratory.workplace.store.record_measurement(
         verified.manifest.digest,
         verified.candidate.name,
         measurement,
-        serving=serving,
+        serving={**serving, "egress": None if egress is None else egress.to_json()},
         environment=plan.environment.to_json(),
         started=started,
         finished=datetime.now(UTC),
