@@ -44,8 +44,9 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     text = verdicts.to_text(judged)
     if arguments.explain is not None:
         text = _explanations(judged, arguments.explain, policy, workplace)
-    output.result({"release": release.name, "candidates": verdicts.to_json(judged)}, text)
-    return verdicts.exit_code(judged)
+    verdict = verdicts.on_release(policy, judged)
+    output.result({"release": release.name, "verdict": verdict, "candidates": verdicts.to_json(judged)}, text)
+    return verdicts.exit_code(verdict)
 
 
 def _write_reports(judged: Sequence[Judged], arguments: argparse.Namespace) -> None:

@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     policy = authorised_policy(arguments.policy, laboratory.workplace.site)
     folder = RunDirectory(arguments.run or default_run(release.name))
     judged = run_release(release, policy, laboratory, folder)
-    document = {"release": release.name, "run": str(folder.root), "candidates": verdicts.to_json(judged)}
-    output.result(document, verdicts.to_text(judged))
-    return verdicts.exit_code(judged)
+    verdict = verdicts.on_release(policy, judged)
+    document = {"release": release.name, "run": str(folder.root), "verdict": verdict}
+    output.result({**document, "candidates": verdicts.to_json(judged)}, verdicts.to_text(judged))
+    return verdicts.exit_code(verdict)

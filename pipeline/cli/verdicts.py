@@ -8,14 +8,26 @@ from typing import Any, assert_never
 from pipeline.cli.output import ExitCode
 from pipeline.flow import Judged
 from pipeline.policy.decision import RuleResult, Verdict
+from pipeline.policy.document import Policy
+from pipeline.policy.gate import release_verdict
 
 
-def exit_code(judged: Sequence[Judged]) -> ExitCode:
-    """YES when every candidate may go on, DENIED when one may not, INCONCLUSIVE when more evidence would decide."""
-    verdicts = {item.decision.verdict for item in judged}
-    if "NO-GO" in verdicts:
-        return ExitCode.DENIED
-    return ExitCode.INCONCLUSIVE if "INCONCLUSIVE" in verdicts else ExitCode.YES
+def exit_code(verdict: Verdict) -> ExitCode:
+    """YES when the release may go on, DENIED when it may not, INCONCLUSIVE when more evidence would decide."""
+    match verdict:
+        case "GO":
+            return ExitCode.YES
+        case "NO-GO":
+            return ExitCode.DENIED
+        case "INCONCLUSIVE":
+            return ExitCode.INCONCLUSIVE
+        case _:
+            assert_never(verdict)
+
+
+def on_release(policy: Policy, judged: Sequence[Judged]) -> Verdict:
+    """The verdict on the whole release: the policy says whether all candidates must be GO, any, or those it names."""
+    return release_verdict(policy, [item.decision for item in judged])
 
 
 def to_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
