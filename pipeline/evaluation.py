@@ -20,7 +20,7 @@ from pipeline.digests import Digest
 from pipeline.environment import Environment, current_environment
 from pipeline.evidence.statement import MeasurementEvidence
 from pipeline.evidence.store import cache_key
-from pipeline.planning import plan_serving
+from pipeline.planning import ServingPlan, plan_serving
 from pipeline.progress import Progress, Step
 from pipeline.workplace import Workplace
 
@@ -76,7 +76,7 @@ def schedule(checkpoint: Checkpoint, laboratory: Laboratory) -> Schedule:
     from pipeline.serving import describe, describe_endpoint
 
     if laboratory.endpoint is None:
-        serving = describe(plan_serving(checkpoint), laboratory.workplace.site.serving)
+        serving = describe(_plan(checkpoint, laboratory), laboratory.workplace.site.serving)
     else:
         serving = describe_endpoint(laboratory.endpoint, checkpoint.verified.candidate.name)
     environment = current_environment()
@@ -119,13 +119,17 @@ def evaluate(plan: Schedule, laboratory: Laboratory, *, log: Path) -> tuple[Meas
     return tuple(sorted(taken, key=lambda evidence: order[evidence.check]))
 
 
+def _plan(checkpoint: Checkpoint, laboratory: Laboratory) -> ServingPlan:
+    return plan_serving(checkpoint, accelerators=laboratory.workplace.site.accelerators)
+
+
 def _server(plan: Schedule, laboratory: Laboratory, log: Path) -> AbstractContextManager[ServedModel]:
     from pipeline.serving import attach, serve
 
     verified = plan.checkpoint.verified
     if laboratory.endpoint is not None:
         return attach(laboratory.endpoint, verified.root, verified.candidate.name)
-    return serve(plan.checkpoint, plan_serving(plan.checkpoint), laboratory.workplace.site, log=log)
+    return serve(plan.checkpoint, _plan(plan.checkpoint, laboratory), laboratory.workplace.site, log=log)
 
 
 def _measure(
