@@ -42,16 +42,18 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
         raise RequestError("no policy was named", why="P is missing.", remedy="Give a file, or a name such as 'demo'.")
     if arguments.action == "sign":
         return _sign(arguments.policy, arguments.key, output)
-    actions = {"lint": _lint, "test": _test, "show": _show}
+    if arguments.action == "lint":
+        return _lint(arguments.policy, arguments.site, output)
+    actions = {"test": _test, "show": _show}
     return actions[arguments.action](arguments.policy, output)
 
 
-def _lint(path: Path, output: Output) -> ExitCode:
+def _lint(path: Path, site: Path, output: Output) -> ExitCode:
     from pipeline.policy.document import load_policy
     from pipeline.policy.lint import lint
 
     policy = load_policy(path)
-    problems = lint(policy, _declared())
+    problems = lint(policy, _declared(site))
     document = {
         "policy": policy.name,
         "digest": policy.digest,
@@ -64,11 +66,14 @@ def _lint(path: Path, output: Output) -> ExitCode:
     return ExitCode.DENIED if errors else ExitCode.YES
 
 
-def _declared() -> Mapping[str, Declared]:
-    from checks import built_in_checks
+def _declared(site: Path) -> Mapping[str, Declared]:
+    """What can be measured: by the built-in and optional checks, and on the site's own data where there is a site."""
+    from checks import known_checks, optional_checks
     from pipeline.policy.runs import full_name
+    from pipeline.site import load_site
 
-    return {full_name(check.name, metric.name): metric for check in built_in_checks() for metric in check.metrics}
+    checks = (*known_checks(load_site(site).data.roots if site.exists() else ()), *optional_checks())
+    return {full_name(check.name, metric.name): metric for check in checks for metric in check.metrics}
 
 
 def _test(path: Path, output: Output) -> ExitCode:
