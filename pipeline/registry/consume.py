@@ -111,7 +111,7 @@ def pull(registry: Registry, promotion: Promotion, destination: Path) -> Manifes
                 folder.chmod(0o755)
                 folder.rename(destination)
                 sync_directory(destination.parent)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: clean up, then let it go on
             shutil.rmtree(folder, ignore_errors=True)
             raise
     return manifest

@@ -220,7 +220,7 @@ class LayoutRegistry(Registry):
                     os.fsync(descriptor)
             with storage_errors(f"cannot write to {self.location}"):
                 temporary.rename(final)
-        except BaseException:
+        except BaseException:  # also Ctrl-C: clean up, then let it go on
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise

@@ -87,7 +87,7 @@ class StageTable:
             try:
                 yield StageChange(connection)
                 connection.execute("COMMIT")
-            except BaseException:
+            except BaseException:  # also Ctrl-C: clean up, then let it go on
                 connection.execute("ROLLBACK")
                 raise
 

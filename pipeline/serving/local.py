@@ -73,7 +73,7 @@ class Child:
                     pass_fds=(reader,),
                     start_new_session=True,
                 )
-        except BaseException:
+        except BaseException:  # also Ctrl-C: clean up, then let it go on
             os.close(self._pipe)
             raise
         finally:

@@ -87,7 +87,7 @@ class Pass:
             futures = [workers.submit(self._read, file, mover) for file, mover in assigned]
             try:
                 results = [future.result() for future in futures]
-            except BaseException:
+            except BaseException:  # also Ctrl-C: clean up, then let it go on
                 self._stopped.set()
                 raise
         return Observed(

@@ -28,7 +28,7 @@ def site(tmp_path: Path) -> Organisation:
     return found_organisation(tmp_path / "site")
 
 
-def _is_clear(ran: Ran, code: ExitCode, *words: str) -> None:
+def _assert_clear(ran: Ran, code: ExitCode, *words: str) -> None:
     assert ran.code == code, ran.stderr
     assert "Traceback" not in ran.stderr
     assert ran.stderr.count("\n  why:") == ran.stderr.count("\n  remedy:") == 1
@@ -42,48 +42,48 @@ def _files(folder: Path) -> set[Path]:
 
 def test_malformed_yaml(site: Organisation) -> None:
     (site.root / "release.yaml").write_text("candidates: [")
-    _is_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, "release.yaml", "not valid YAML")
+    _assert_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, "release.yaml", "not valid YAML")
     assert not _files(site.run)
 
 
 def test_an_unknown_key_in_the_release(site: Organisation) -> None:
     path = site.root / "release.yaml"
     path.write_text(path.read_text().replace("claims:", "cliams:"))
-    _is_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, "'candidates.0.cliams' is not a known key")
+    _assert_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, "'candidates.0.cliams' is not a known key")
 
 
 def test_an_unknown_key_in_the_site(site: Organisation) -> None:
     path = site.root / "airlock.toml"
     path.write_text("[stroe]\npath = 'x'\n" + path.read_text())
-    _is_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, "'stroe' is not a known key")
+    _assert_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, "'stroe' is not a known key")
 
 
 @pytest.mark.parametrize("name", ["airlock.toml", "release.yaml", "checkpoint.sig"])
 def test_a_missing_file(site: Organisation, name: str) -> None:
     (site.root / name).unlink()
-    _is_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, name)
+    _assert_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, name)
 
 
 def test_an_unknown_policy(site: Organisation) -> None:
-    _is_clear(site.release(NOWHERE, policy="lenient"), ExitCode.BAD_REQUEST, "lenient", "demo")
+    _assert_clear(site.release(NOWHERE, policy="lenient"), ExitCode.BAD_REQUEST, "lenient", "demo")
 
 
 def test_an_unreadable_pipeline_key(site: Organisation) -> None:
     site.key("pipeline").write_text("not a key")
-    _is_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, "pipeline.pem")
+    _assert_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, "pipeline.pem")
 
 
 def test_an_approvers_key_that_is_not_there(site: Organisation) -> None:
     ran = site.airlock(
         "approve", site.run, "--candidate", "good", "--role", "compliance", "--key", site.root / "no.pem"
     )
-    _is_clear(ran, ExitCode.BAD_REQUEST, "no.pem", "no such file")
+    _assert_clear(ran, ExitCode.BAD_REQUEST, "no.pem", "no such file")
 
 
 def test_a_signer_whom_the_site_does_not_know(site: Organisation) -> None:
     path = site.root / "release.yaml"
     path.write_text(path.read_text().replace("signer: publisher", "signer: stranger"))
-    _is_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, "signer 'stranger' is unknown", "it knows: publisher")
+    _assert_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, "signer 'stranger' is unknown", "it knows: publisher")
 
 
 def test_a_checkpoint_signed_by_somebody_else_is_denied(site: Organisation) -> None:
@@ -95,7 +95,7 @@ def test_a_checkpoint_signed_by_somebody_else_is_denied(site: Organisation) -> N
 
 
 def test_a_server_that_does_not_answer(site: Organisation) -> None:
-    _is_clear(site.release(NOWHERE), ExitCode.SYSTEM_FAILURE)
+    _assert_clear(site.release(NOWHERE), ExitCode.SYSTEM_FAILURE)
 
 
 def test_a_server_that_serves_another_model(site: Organisation) -> None:
@@ -108,7 +108,7 @@ def test_a_server_that_serves_another_model(site: Organisation) -> None:
 def test_a_server_without_echo_is_told_from_a_weak_model(site: Organisation) -> None:
     with FakeServer(site.root / "checkpoint", Pupil().brain, name="good", faults=Faults(no_echo=True)) as server:
         ran = site.release(server.url)
-    _is_clear(ran, ExitCode.SYSTEM_FAILURE)
+    _assert_clear(ran, ExitCode.SYSTEM_FAILURE)
 
 
 def test_a_run_of_another_release_is_not_overwritten(site: Organisation) -> None:
@@ -116,7 +116,7 @@ def test_a_run_of_another_release_is_not_overwritten(site: Organisation) -> None
     path = site.root / "release.yaml"
     path.write_text(path.read_text().replace("name: tiny", "name: other"))
     before = (site.run / "run.json").read_bytes()
-    _is_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, "holds another run")
+    _assert_clear(site.release(NOWHERE), ExitCode.BAD_REQUEST, "holds another run")
     assert (site.run / "run.json").read_bytes() == before
 
 

@@ -36,7 +36,7 @@ GOOD = rate(400, 400)
 OTHER = sha256(b"another checkpoint")
 
 
-def denied(folder: Path, known: Any, rule: str, words: str, **options: Any) -> None:
+def assert_denied(folder: Path, known: Any, rule: str, words: str, **options: Any) -> None:
     settings = options.pop("settings", "")
     decision = decided(policy(folder, limit("min: 0.5"), settings), known, **options)
     assert decision.verdict == "NO-GO"
@@ -48,23 +48,23 @@ def test_attack_unverified_signature(tmp_path: Path) -> None:
     known = evidence(
         measurement(GOOD), verified={"verified": False, "what": "a file changed", "why": "A byte differs."}
     )
-    denied(tmp_path, known, "signature.verified", "A file changed: A byte differs.")
-    denied(tmp_path, known, "quality.floor", "its signature was not verified")
+    assert_denied(tmp_path, known, "signature.verified", "A file changed: A byte differs.")
+    assert_denied(tmp_path, known, "quality.floor", "its signature was not verified")
 
 
 @pytest.mark.parametrize("predicate", [{}, {"verified": "true"}, {"verified": 1}, {"verified": None}])
 def test_attack_verification_that_is_not_exactly_true(tmp_path: Path, predicate: dict[str, Any]) -> None:
-    denied(tmp_path, evidence(measurement(GOOD), verified=predicate), "signature.verified", "did not succeed")
+    assert_denied(tmp_path, evidence(measurement(GOOD), verified=predicate), "signature.verified", "did not succeed")
 
 
 def test_attack_no_verification_at_all(tmp_path: Path) -> None:
     known = replace(evidence(measurement(GOOD)), verification=None)
-    denied(tmp_path, known, "signature.verified", "no signed statement")
+    assert_denied(tmp_path, known, "signature.verified", "no signed statement")
 
 
 def test_attack_verification_of_another_checkpoint(tmp_path: Path) -> None:
     foreign = statement(VERIFICATION_TYPE, {"verified": True}, OTHER)
-    denied(
+    assert_denied(
         tmp_path,
         replace(evidence(measurement(GOOD)), verification=foreign),
         "signature.verified",
@@ -81,36 +81,38 @@ def test_attack_unsafe_checkpoint_that_was_measured_all_the_same(tmp_path: Path)
         "remedy": "R.",
     }
     known = evidence(measurement(GOOD), inspected={"findings": [finding, finding]})
-    denied(tmp_path, known, "checkpoint.safe-to-load", "'checkpoint.pickle' in model.bin")
-    denied(tmp_path, known, "quality.floor", "not safe to load")
+    assert_denied(tmp_path, known, "checkpoint.safe-to-load", "'checkpoint.pickle' in model.bin")
+    assert_denied(tmp_path, known, "quality.floor", "not safe to load")
 
 
 @pytest.mark.parametrize("findings", [None, {}, [1], [{"id": "x"}], [{"id": "x", "severity": "harmless"}], "none"])
 def test_attack_inspection_that_cannot_be_read(tmp_path: Path, findings: Any) -> None:
     known = evidence(measurement(GOOD), inspected={"findings": findings})
-    denied(tmp_path, known, "checkpoint.safe-to-load", "no readable inspection")
+    assert_denied(tmp_path, known, "checkpoint.safe-to-load", "no readable inspection")
 
 
 def test_attack_no_inspection_at_all(tmp_path: Path) -> None:
     known = replace(evidence(measurement(GOOD)), inspection=None)
-    denied(tmp_path, known, "checkpoint.safe-to-load", "no readable inspection")
+    assert_denied(tmp_path, known, "checkpoint.safe-to-load", "no readable inspection")
 
 
 def test_attack_evidence_of_another_checkpoint(tmp_path: Path) -> None:
     known = evidence(measurement(GOOD, subject=OTHER))
-    denied(tmp_path, known, "evidence.of-this-checkpoint", str(OTHER))
+    assert_denied(tmp_path, known, "evidence.of-this-checkpoint", str(OTHER))
 
 
 def test_attack_evidence_of_two_serving_configurations(tmp_path: Path) -> None:
     faster = {**SERVING, "digest": sha256(b"quantised for speed")}
     known = evidence(measurement(GOOD), measurement(GOOD, check="performance/speed", serving=faster))
-    denied(tmp_path, known, "evidence.one-serving", "2 different serving configurations")
+    assert_denied(tmp_path, known, "evidence.one-serving", "2 different serving configurations")
 
 
 def test_attack_evidence_on_other_data(tmp_path: Path) -> None:
     easy = replace(DATA, digest=sha256(b"easy items"))
     settings = f"evidence: {{data: {{knowledge: '{DATA.digest}'}}}}"
-    denied(tmp_path, evidence(measurement(GOOD, data=(easy,))), "quality.floor", "is demanded", settings=settings)
+    assert_denied(
+        tmp_path, evidence(measurement(GOOD, data=(easy,))), "quality.floor", "is demanded", settings=settings
+    )
     pinned = decided(policy(tmp_path, limit("min: 0.5"), settings), evidence(measurement(GOOD)))
     assert pinned.verdict == "GO"
 
@@ -126,7 +128,7 @@ def test_attack_evidence_on_other_data(tmp_path: Path) -> None:
     ],
 )
 def test_attack_evidence_that_does_not_count(tmp_path: Path, known: Any, words: str) -> None:
-    denied(tmp_path, evidence(known), "quality.floor", words)
+    assert_denied(tmp_path, evidence(known), "quality.floor", words)
 
 
 def test_imported_and_endpoint_evidence_count_where_the_policy_says_so(tmp_path: Path) -> None:
@@ -138,8 +140,8 @@ def test_imported_and_endpoint_evidence_count_where_the_policy_says_so(tmp_path:
 def test_attack_best_of_several_runs(tmp_path: Path) -> None:
     bad = measurement(rate(100, 400), seed=1, finished=MEASURED_AT - timedelta(hours=1))
     known = evidence(bad, measurement(GOOD, seed=2))
-    denied(tmp_path, known, "quality.floor", "25.0 %")
-    denied(tmp_path, known, "quality.floor", "allows a single run", settings="evidence: {reruns: single}")
+    assert_denied(tmp_path, known, "quality.floor", "25.0 %")
+    assert_denied(tmp_path, known, "quality.floor", "allows a single run", settings="evidence: {reruns: single}")
     assert decided(policy(tmp_path, limit("min: 0.5"), "evidence: {reruns: latest}"), known).verdict == "GO"
 
 
@@ -152,24 +154,24 @@ def test_attack_worst_run_left_out_by_a_new_version_needs_that_version(tmp_path:
 
 
 def test_attack_two_statements_about_one_run_disagree(tmp_path: Path) -> None:
-    denied(
+    assert_denied(
         tmp_path, evidence(measurement(GOOD), measurement(rate(399, 400))), "evidence.consistent", "different results"
     )
 
 
 def test_attack_clock_set_back(tmp_path: Path) -> None:
     early = MEASURED_AT - timedelta(seconds=1)
-    denied(tmp_path, evidence(measurement(GOOD)), "evidence.in-time", "not before the decision", at=early)
+    assert_denied(tmp_path, evidence(measurement(GOOD)), "evidence.in-time", "not before the decision", at=early)
 
 
 def test_attack_measurement_that_ended_before_it_began(tmp_path: Path) -> None:
     backwards = replace(measurement(GOOD), started=MEASURED_AT + timedelta(hours=1))
-    denied(tmp_path, evidence(backwards), "evidence.in-time", "not before")
+    assert_denied(tmp_path, evidence(backwards), "evidence.in-time", "not before")
 
 
 @pytest.mark.parametrize("metric", [rate(0, 0), rate(0, 0, invalid=400)])
 def test_attack_no_valid_sample(tmp_path: Path, metric: Metric) -> None:
-    denied(tmp_path, evidence(measurement(metric)), "quality.floor", "nothing is known")
+    assert_denied(tmp_path, evidence(measurement(metric)), "quality.floor", "nothing is known")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -187,7 +189,7 @@ def test_attack_policy_without_a_rule_for_the_candidate(tmp_path: Path) -> None:
 
 def test_attack_policy_that_is_not_in_force(tmp_path: Path) -> None:
     later = f"effective_from: {AT.date() + timedelta(days=1)}"
-    denied(tmp_path, evidence(measurement(GOOD)), "policy.in-force", "comes into force", settings=later)
+    assert_denied(tmp_path, evidence(measurement(GOOD)), "policy.in-force", "comes into force", settings=later)
 
 
 def test_attack_swapped_policy_has_another_digest(tmp_path: Path) -> None:
