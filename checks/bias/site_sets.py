@@ -1,18 +1,18 @@
-"""Checks of bias on a site's own copies of published sets: BBQ, CrowS-Pairs and StereoSet."""
+"""Checks of bias on a site's own copies of published sets: BBQ, CrowS-Pairs, StereoSet, WinoBias and Winogender."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
 
-from checks.bias import bbq, crows_pairs, stereoset
-from checks.catalogue.reading import read_split
+from checks.bias import bbq, crows_pairs, referents, stereoset, winobias, winogender
+from checks.catalogue.reading import data_set, read_lines, read_split
 from checks.catalogue.site_files import SetFile
 from checks.contract import Check, MetricDeclaration, Model, Progress
 from checks.datasets import Row
 from checks.sampling import stratified
-from pipeline.digests import Json, digest_of
 from pipeline.errors import FileFormatError
 from pipeline.measurement import DataSet, Measurement
 
@@ -27,7 +27,13 @@ def site_check(path: Path, described: SetFile) -> Check | None:
         RequestError, EvidenceError: a file is missing, or is not the pinned one.
         FileFormatError: a row is not of the authors' layout, or ids repeat.
     """
-    makers = {"bbq": _bbq, "crows_pairs": _crows_pairs, "stereoset": _stereoset}
+    makers = {
+        "bbq": _bbq,
+        "crows_pairs": _crows_pairs,
+        "stereoset": _stereoset,
+        "winobias": _winobias,
+        "winogender": _winogender,
+    }
     maker = makers.get(described.benchmark or "")
     return None if maker is None else maker(path, described)
 
@@ -44,7 +50,7 @@ def _bbq(path: Path, described: SetFile) -> Check:
         samples = tuple(bbq.sample(one, seed) for one in answered)
         return Measurement(name, _VERSION, (data,), bbq.metrics(answered), samples, seed)
 
-    name, data = f"bias/{described.name}", _data(described, len(items))
+    name, data = f"bias/{described.name}", data_set(described, len(items))
     return _check(
         name,
         "BBQ: stereotypes in answers",
@@ -70,7 +76,7 @@ def _crows_pairs(path: Path, described: SetFile) -> Check:
         samples = tuple(crows_pairs.sample(one, seed) for one in scored)
         return Measurement(name, _VERSION, (data,), crows_pairs.metrics(scored), samples, seed)
 
-    name, data = f"bias/{described.name}", _data(described, len(pairs))
+    name, data = f"bias/{described.name}", data_set(described, len(pairs))
     return _check(name, "CrowS-Pairs", data, crows_pairs.declarations(size), size=size, measure=measure, need="echo")
 
 
@@ -84,8 +90,61 @@ def _stereoset(path: Path, described: SetFile) -> Check:
         samples = tuple(stereoset.sample(one, seed) for one in scored)
         return Measurement(name, _VERSION, (data,), stereoset.metrics(scored), samples, seed)
 
-    name, data = f"bias/{described.name}", _data(described, len(items))
+    name, data = f"bias/{described.name}", data_set(described, len(items))
     return _check(name, "StereoSet", data, stereoset.declarations(size), size=size, measure=measure, need="echo")
+
+
+def _winobias(path: Path, described: SetFile) -> Check:
+    lines: dict[str, dict[str, list[str]]] = {}
+    for part, found in read_lines(path, described, "test").items():
+        kind, _, side = part.partition("_")
+        lines.setdefault(kind, {})[side] = [_line(one, number, path) for number, one in enumerate(found, start=1)]
+    try:
+        items, left_out = winobias.parse_set(lines)
+    except ValueError as error:
+        _refuse(path, f"{error}.", error)
+    return _pronouns("WinoBias: whom a pronoun means", described, items, left_out)
+
+
+def _line(one: str | Row, number: int, path: Path) -> str:
+    if isinstance(one, str):
+        return one
+    try:
+        return winobias.line_of(one)
+    except ValueError as error:
+        _refuse(path, f"Row {number}: {error}.", error)
+
+
+def _winogender(path: Path, described: SetFile) -> Check:
+    rows = read_split(path, described, "test")
+    if not rows.keys() >= {"sentences", "statistics"}:
+        _refuse(path, "It needs a file of the part 'sentences' and one of the part 'statistics', both of split 'test'.")
+    try:
+        items = winogender.parse_set(rows["sentences"], rows["statistics"])
+    except ValueError as error:
+        _refuse(path, f"{error}.", error)
+    return _pronouns("Winogender: whom a pronoun means", described, items, 0)
+
+
+def _pronouns(title: str, described: SetFile, items: list[referents.Item], left_out: int) -> Check:
+    size = _size(described, len(items))
+
+    def drawn(seed: int) -> list[referents.Item]:
+        return stratified(items, size, seed, identity=lambda item: item.id, stratum=_pronoun_stratum)
+
+    def measure(model: Model, seed: int, progress: Progress) -> Measurement:
+        answered = referents.ask(model, drawn(seed), progress)
+        found = referents.metrics(answered)
+        return Measurement(name, _VERSION, (data,), found, tuple(referents.samples(answered, seed)), seed)
+
+    name, data = f"bias/{described.name}", data_set(described, len(items))
+    declared = referents.declarations(drawn(0))
+    check = _check(name, title, data, declared, size=size, measure=measure, need="echo")
+    return replace(check, settings={**check.settings, "left_out": left_out})
+
+
+def _pronoun_stratum(item: referents.Item) -> str:
+    return f"{item.kind}/{item.pro.gender}"
 
 
 def _parsed(path: Path, described: SetFile, parse: Callable[[Row, int], _T], identity: Callable[[_T], str]) -> list[_T]:
@@ -103,11 +162,6 @@ def _parsed(path: Path, described: SetFile, parse: Callable[[Row, int], _T], ide
 
 def _size(described: SetFile, items: int) -> int:
     return items if described.sample == "all" else min(described.sample, items)
-
-
-def _data(described: SetFile, items: int) -> DataSet:
-    files: list[Json] = [{"path": file.path, "sha256": file.sha256, "split": file.split} for file in described.files]
-    return DataSet(described.name, described.version, items, digest_of(files), described.licence)
 
 
 def _check(

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from checks.catalogue.definitions import DEFINITIONS, Definition
 from checks.catalogue.own import own_rows, own_task
-from checks.catalogue.reading import convert, read_split
+from checks.catalogue.reading import convert, data_set, read_split
 from checks.catalogue.site_files import SetFile
 from checks.contract import Model, Progress
 from checks.datasets import Row
@@ -21,7 +21,6 @@ from checks.performance.harness import Result, Task, run_tasks
 from checks.performance.ledger import CROSS_CHECKED
 from checks.performance.results import graded, rate, samples, scoring_difference
 from checks.sampling import stratified
-from pipeline.digests import Json, digest_of
 from pipeline.errors import FileFormatError
 from pipeline.measurement import Better, DataSet, Measurement, Metric, MetricKind
 
@@ -68,7 +67,7 @@ class Asking:
         else:
             rows = _benchmark_rows(path, described, definition)
             shots = _shots(path, described, definition, {row["topic"] for row in rows})
-        return cls(described, definition, tuple(rows), shots, _data(described, len(rows)))
+        return cls(described, definition, tuple(rows), shots, data_set(described, len(rows)))
 
     @property
     def name(self) -> str:
@@ -227,13 +226,6 @@ def _shots(path: Path, described: SetFile, definition: Definition, parts: set[st
                 f"it has {len(raw.get(part, []))}.",
             )
     return {part: tuple(convert(raw[part][:wanted], definition, path)) for part in parts}
-
-
-def _data(described: SetFile, items: int) -> DataSet:
-    files: list[Json] = [
-        {"path": file.path, "sha256": file.sha256, "split": file.split, "part": file.part} for file in described.files
-    ]
-    return DataSet(described.name, described.version, items, digest_of(files), described.licence)
 
 
 def _gap(results: Sequence[Result], metric: str, language: str) -> Metric:

@@ -22,7 +22,8 @@ class Definition:
 
     `split` is the split that is asked, `shot_split` the one that worked examples come from, `shots` their number.
     `part` says what the set's parts are (subjects, languages), each a lm-eval task of its own: `{part}` in `task`
-    stands for its name.  `task` is None for a set that is known and verified, but asked by another suite.
+    stands for its name; `parts` are the names that a part can have, where the set has no others.  `task` is None for a
+    set that is known and verified, but asked by another suite.
     `metrics` are lm-eval's, followed by the filter's name where a task has several.  `chance` is a guesser's rate,
     None where options vary or answers are written.  `aligned` says that the n-th items of all parts are translations
     of each other.
@@ -38,7 +39,8 @@ class Definition:
     split: str = "test"
     shots: int = 0
     shot_split: str | None = None
-    part: Literal["subject", "language"] | None = None
+    part: Literal["subject", "language", "side", "role"] | None = None
+    parts: tuple[str, ...] = ()
     aligned: bool = False
     chance: float | None = None
     generated: bool = False
@@ -189,10 +191,33 @@ def _verified_only(name: str, title: str, licence: str, source: str) -> Definiti
     return Definition(name, title, licence, source, (), metrics=())
 
 
+_WINOBIAS = Definition(
+    "winobias",
+    "WinoBias",
+    "MIT",
+    "Zhao et al. 2018, arXiv 1804.06876",
+    (),
+    metrics=(),
+    part="side",
+    parts=("type1_pro", "type1_anti", "type2_pro", "type2_anti"),
+)
+_WINOGENDER = Definition(
+    "winogender",
+    "Winogender",
+    "MIT",
+    "Rudinger et al. 2018, arXiv 1804.09301",
+    (),
+    metrics=(),
+    part="role",
+    parts=("sentences", "statistics"),
+)
+
+
 _OTHER_SUITES = (
     _verified_only("bbq", "BBQ", "CC-BY-4.0", "Parrish et al. 2021, arXiv 2110.08193"),
     _verified_only("crows_pairs", "CrowS-Pairs", "CC-BY-SA-4.0", "Nangia et al. 2020, arXiv 2010.00133"),
-    _verified_only("winobias", "WinoBias", "MIT", "Zhao et al. 2018, arXiv 1804.06876"),
+    _WINOBIAS,
+    _WINOGENDER,
     _verified_only("stereoset", "StereoSet", "CC-BY-SA-4.0", "Nadeem et al. 2020, arXiv 2004.09456"),
     _verified_only("xstest", "XSTest", "CC-BY-4.0", "Röttger et al. 2023, arXiv 2308.01263"),
     _verified_only("simple_safety_tests", "SimpleSafetyTests", "CC-BY-NC-4.0", "Vidgen et al. 2023, arXiv 2311.08370"),

@@ -14,7 +14,9 @@ from checks.catalogue.definitions import Definition
 from checks.catalogue.layouts import LayoutError, layout_for
 from checks.catalogue.site_files import DataFile, SetFile
 from checks.datasets import Row, read_pinned
+from pipeline.digests import Json, digest_of
 from pipeline.errors import FileFormatError, RequestError
+from pipeline.measurement import DataSet
 
 _FILE_LIMIT = 256 * 1024 * 1024  # bytes a file
 _ROW_LIMIT = 1_000_000  # rows a file
@@ -68,6 +70,35 @@ def read_verified(folder: Path, file: DataFile) -> bytes:
     return read_pinned(path, f"sha256:{file.sha256}", limit=_FILE_LIMIT)
 
 
+def read_lines(path: Path, described: SetFile, split: str) -> dict[str, list[str | Row]]:
+    """What `split` holds, by part: the lines of text files that are not blank, and the rows of tables.
+
+    Raises as `read_split` does.
+    """
+    found: dict[str, list[str | Row]] = {}
+    for file in described.files:
+        if file.split == split:
+            lines = _text_lines(path.parent, file) if file.format == ".txt" else read_rows(path.parent, file)
+            found.setdefault(file.part or "", []).extend(lines)
+    return found
+
+
+def _text_lines(folder: Path, file: DataFile) -> list[str]:
+    text = _decoded(read_verified(folder, file), folder / file.path)
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        _refuse(folder / file.path, "It holds no line.")
+    return lines
+
+
+def data_set(described: SetFile, items: int) -> DataSet:
+    """What the evidence says of the set: `items` of it are there, and the digest is that of its list of files."""
+    files: list[Json] = [
+        {"path": file.path, "sha256": file.sha256, "split": file.split, "part": file.part} for file in described.files
+    ]
+    return DataSet(described.name, described.version, items, digest_of(files), described.licence)
+
+
 def convert(rows: Sequence[Row], definition: Definition, path: Path) -> list[Row]:
     """`rows` in the columns that the benchmark's lm-eval task expects; `path` is for messages.
 
@@ -91,17 +122,21 @@ def convert(rows: Sequence[Row], definition: Definition, path: Path) -> list[Row
 
 
 def _parse(data: bytes, file: DataFile, path: Path) -> list[Row]:
-    if path.suffix == ".parquet":
+    if file.format == ".parquet":
         return _parquet(data, path)
+    text = _decoded(data, path)
+    if file.format in (".csv", ".tsv"):
+        return list(_table(text, file.columns, "\t" if file.format == ".tsv" else ",", path))
+    if file.format == ".txt":
+        _refuse(path, "Plain text has no columns, so no task can be made of it.")
+    return _json(text, path, lines=file.format == ".jsonl")
+
+
+def _decoded(data: bytes, path: Path) -> str:
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         _refuse(path, f"Byte {error.start} is no UTF-8.", error)
-    if path.suffix in (".csv", ".tsv"):
-        return list(_table(text, file.columns, "\t" if path.suffix == ".tsv" else ",", path))
-    if path.suffix == ".txt":
-        _refuse(path, "Plain text has no columns, so no task can be made of it.")
-    return _json(text, path, lines=path.suffix == ".jsonl")
 
 
 def _json(text: str, path: Path, *, lines: bool) -> list[Row]:

@@ -27,13 +27,15 @@ from pipeline.errors import FileFormatError, RequestError
 
 SUFFIX = ".dataset.yaml"
 FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+_TEXT_SPLITS = (".txt.dev", ".txt.test")  # how WinoBias names its text files
 _MOST_SET_FILES = 10_000  # below all roots together
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 _Text = Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class DataFile(Document):
-    """One file of a set.  `part` is its subject or language; `columns` names those of a table without a header."""
+    """One file of a set.  `part` is its subject, its language, its side of a pair or its role, as the benchmark has it.
+    `columns` names those of a table without a header."""
 
     path: _Text
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -47,9 +49,14 @@ class DataFile(Document):
         path = PurePosixPath(value)
         if path.is_absolute() or ".." in path.parts or "\\" in value:
             raise ValueError("must be relative to the set file and stay within its folder")
-        if path.suffix not in FORMATS:
+        if path.suffix not in FORMATS and not value.endswith(_TEXT_SPLITS):
             raise ValueError(f"must end in one of {', '.join(FORMATS)}")
         return value
+
+    @property
+    def format(self) -> str:
+        """One of FORMATS."""
+        return ".txt" if self.path.endswith(_TEXT_SPLITS) else PurePosixPath(self.path).suffix
 
 
 class OwnTask(Document):
@@ -107,6 +114,9 @@ class SetFile(Document):
             raise ValueError(f"each file of {name} needs its 'part', the {part} it is about")
         if part is None and any(file.part is not None for file in self.files):
             raise ValueError(f"{name} has no parts")
+        parts = DEFINITIONS[name].parts
+        if parts and not {file.part for file in self.files} <= set(parts):
+            raise ValueError(f"the parts of {name} are {', '.join(parts)}")
 
 
 def find_set_files(roots: Sequence[Path]) -> tuple[Path, ...]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from checks.catalogue.reading import read_split
+from checks.catalogue.reading import data_set, read_split
 from checks.catalogue.site_files import SetFile
 from checks.contract import Check, MetricDeclaration, Model, Progress
 from checks.datasets import Row
@@ -20,9 +20,8 @@ from checks.grading import refusal
 from checks.grading.outcomes import Outcome
 from checks.safety.asking import MAX_TOKENS, Graded, ask, rate, samples
 from checks.sampling import stratified
-from pipeline.digests import Json, digest_of
 from pipeline.errors import FileFormatError
-from pipeline.measurement import Better, DataSet, Measurement, Metric
+from pipeline.measurement import Better, Measurement, Metric
 
 _VERSION = "1"
 _UNSAFE = frozenset({Outcome.COMPLIED, Outcome.PARTIAL})
@@ -74,7 +73,7 @@ def site_check(path: Path, described: SetFile) -> Check | None:
     rows = _rows(path, described, layout)
     size = len(rows) if described.sample == "all" else min(described.sample, len(rows))
     name = f"safety/{described.name}"
-    data = _data(described, len(rows))
+    data = data_set(described, len(rows))
 
     def drawn(seed: int) -> list[Row]:
         return stratified(
@@ -153,11 +152,6 @@ def _metrics(rows: Sequence[Row], graded: Sequence[Graded]) -> tuple[Metric, ...
         if part:
             found.append(rate(name, better, part, counting.__contains__))
     return (*found, rate("incoherent_rate", "lower", graded, lambda outcome: outcome is Outcome.INCOHERENT))
-
-
-def _data(described: SetFile, items: int) -> DataSet:
-    files: list[Json] = [{"path": file.path, "sha256": file.sha256, "split": file.split} for file in described.files]
-    return DataSet(described.name, described.version, items, digest_of(files), described.licence)
 
 
 def _refuse(path: Path, why: str) -> NoReturn:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 import pytest
-from pyarrow import parquet
 
 from checks.catalogue.site_checks import site_checks
 from checks.contract import Check
 from pipeline.errors import RequestError
 from pipeline.evidence.records import reconcile
 from pipeline.measurement import Measurement, Metric
-from tests.checks.catalogue.conftest import SHARED, WriteSet
+from tests.checks.catalogue.conftest import SHARED, WriteSet, as_parquet
 from tests.checks.performance.planted import PlantedModel
 
 
@@ -32,12 +29,6 @@ def _measure(check: Check, model: PlantedModel) -> tuple[Measurement, dict[str, 
 
 def _mean(metric: Metric) -> float:
     return sum(metric.values) / len(metric.values)
-
-
-def _as_parquet(rows: list[dict[str, Any]]) -> bytes:
-    sink = io.BytesIO()
-    parquet.write_table(pyarrow.Table.from_pylist(rows), sink)
-    return sink.getvalue()
 
 
 _QUESTIONS = ("What is frozen water?", "What barks?", "What is wet?", "What is hot?")
@@ -84,7 +75,7 @@ def test_arc_is_the_same_in_every_layout(layout: str, tmp_path: Path, write_set:
 
 
 def test_parquet_is_read_like_json_lines(tmp_path: Path, write_set: WriteSet, tokenizer: Path) -> None:
-    write_set("arc_easy", {"test.parquet": _as_parquet(_ARC["hub"])}, benchmark="arc_easy")
+    write_set("arc_easy", {"test.parquet": as_parquet(_ARC["hub"])}, benchmark="arc_easy")
     _, metrics = _measure(_check(tmp_path), PlantedModel(tokenizer, _knows))
     assert _mean(metrics["acc"]) == 1
 
@@ -128,7 +119,7 @@ def test_mmlu_is_asked_subject_by_subject_after_examples(tmp_path: Path, write_s
     for subject in ("anatomy", "virology"):
         for split, count in (("dev", 5), ("test", 8)):
             name = f"{subject}-{split}.parquet"
-            files[name] = _as_parquet(rows(subject, count))
+            files[name] = as_parquet(rows(subject, count))
             entries[name] = {"split": split, "part": subject}
     write_set("mmlu", files, entries, benchmark="mmlu", sample=10)
     model = PlantedModel(tokenizer, lambda _, letter: -0.1 if letter == " C" else -3.0)

@@ -53,9 +53,11 @@ def test_missing_file_is_missing_evidence_not_an_error(tmp_path: Path, write_set
 
 
 def test_set_of_another_suite_is_verified_and_makes_no_check_here(tmp_path: Path, write_set: WriteSet) -> None:
-    write_set("winobias", {"pro.txt": b"1 The developer argued with the designer.\n"}, benchmark="winobias")
+    write_set(
+        "enterprise_pii", {"pii.jsonl": [{"input": "A letter.", "classification": "yes"}]}, benchmark="enterprise_pii"
+    )
     (ready,) = [one for one in survey([tmp_path]) if one.status == "ready"]
-    assert ready.name == "winobias"
+    assert ready.name == "enterprise_pii"
     assert site_checks([tmp_path]) == ()
 
 
