@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.approvals.quorum import tally_approvals
 from pipeline.card.build import build_card
+from pipeline.card.examples import choose
 from pipeline.card.files import read_card, write_card_files, write_release_files
 from pipeline.card.sources import CardApproval, CardPromotion, CardSources
 from pipeline.digests import Digest, parse_digest
@@ -60,7 +61,7 @@ def card_sources(run: RunDirectory, name: str, workplace: Workplace) -> CardSour
         approvals=_approvals(run.approvals(name), workplace, decision, state.decision, record),
         promotion=_promotion(record),
         claims=claims,
-        samples={m.check: tuple(workplace.store.samples(m.samples)) for m in evidence.measurements},
+        samples={m.check: choose(workplace.store.samples(m.samples)) for m in evidence.measurements},
         manifest=_manifest(evidence),
     )
 

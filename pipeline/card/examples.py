@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipeline.digests import Digest
@@ -12,9 +12,9 @@ _PER_CHECK = 2
 _LONGEST = 600  # characters of a prompt or a response
 
 
-def examples(check: str, samples: Sequence[Sample], stored: Digest) -> Iterator[dict[str, Any]]:
+def examples(check: str, samples: Iterable[Sample], stored: Digest) -> Iterator[dict[str, Any]]:
     """At most two samples of `check`, of different outcomes where there are; `stored` is the digest of all."""
-    for sample in _choose(samples):
+    for sample in choose(samples):
         yield {
             "check": check,
             "id": sample.id,
@@ -27,15 +27,22 @@ def examples(check: str, samples: Sequence[Sample], stored: Digest) -> Iterator[
         }
 
 
-def _choose(samples: Sequence[Sample]) -> list[Sample]:
-    """The first of each outcome, then the first of the rest, by id: the same samples each time."""
-    ordered = sorted(samples, key=lambda sample: (sample.id, sample.seed or 0))
-    first: dict[str, Sample] = {}
-    for sample in ordered:
-        first.setdefault(sample.outcome, sample)
-    chosen = list(first.values())[:_PER_CHECK]
-    rest = [sample for sample in ordered if sample not in chosen]
-    return [*chosen, *rest[: _PER_CHECK - len(chosen)]]
+def choose(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+    """The first sample of each outcome, then the first of the rest, by id: the same each time, in little memory."""
+    firsts: dict[str, Sample] = {}
+    lowest: list[Sample] = []
+    for sample in samples:
+        known = firsts.get(sample.outcome)
+        if known is None or _place(sample) < _place(known):
+            firsts[sample.outcome] = sample
+        lowest = sorted([*lowest, sample], key=_place)[: 2 * _PER_CHECK]
+    chosen = sorted(firsts.values(), key=_place)[:_PER_CHECK]
+    rest = [sample for sample in lowest if sample not in chosen]
+    return (*chosen, *rest[: _PER_CHECK - len(chosen)])
+
+
+def _place(sample: Sample) -> tuple[str, int]:
+    return sample.id, sample.seed or 0
 
 
 def _shorten(text: str) -> str:

@@ -52,7 +52,7 @@ def default_file_name(digest: Digest) -> str:
 class CardSources:
     """Everything one candidate's card is made of.
 
-    `samples` are the stored samples by check, already compared with the digest in their statement; a few are shown.
+    `samples` are stored samples by check, already compared with the digest in their statement: all, or those to show.
     `baseline` is the evidence of the registered model that the decision compared with, where it did.  `claims` is what
     the submitter said of the checkpoint, shown as claims.  `file_names` gives the path of a record inside the store,
     for a reader who wants the original.

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from pipeline.digests import Digest, hex_of, parse_digest, sha256
 from pipeline.errors import EvidenceError, RequestError
-from pipeline.files import read_bounded, write_atomic
+from pipeline.files import read_bounded, storage_errors, storage_failure, sync_directory, write_atomic
 
-_BLOB_LIMIT = 2 * 1024**3  # bytes; a million samples are some hundred MB
+_BLOB_LIMIT = 2 * 1024**3  # bytes of a blob that is read at once
+_STREAM_LIMIT = 64 * 1024**3  # bytes of one that is read piece by piece
+_IN_MEMORY = 16 * 1024**2  # bytes of a blob's copy that are kept in memory; the rest lies in a temporary file
+_PIECE = 1024**2
 
 
 @dataclass(frozen=True)
@@ -34,6 +43,40 @@ class Blobs:
             write_atomic(path, data, mode=0o444)
         return digest
 
+    def put_stream(self, write: Callable[[BinaryIO], object]) -> Digest:
+        """Store what `write` writes to the file it is given, however much; storing it again changes nothing.
+
+        Raises:
+            EvidenceError: a file of that name is there already but holds something else.
+            StorageError: the disk is full, read-only or failing; nothing is half-written.
+            Whatever `write` raises; nothing is then stored.
+        """
+        what = f"cannot write evidence in {self.root}"
+        with storage_errors(what):
+            self.root.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(prefix=".new.", dir=self.root)
+        temporary = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                hashing = _Hashing(file)
+                write(cast(BinaryIO, hashing))
+                file.flush()
+                os.fchmod(descriptor, 0o444)
+                os.fsync(descriptor)
+            digest = hashing.digest
+            path = self._path(digest)
+            if os.path.lexists(path):
+                self.check(digest)
+            else:
+                path.parent.mkdir(exist_ok=True)
+                temporary.replace(path)
+                sync_directory(path.parent)
+        except OSError as error:
+            raise storage_failure(what, error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return digest
+
     def get(self, digest: Digest) -> bytes:
         """The bytes whose digest is `digest`.
 
@@ -45,19 +88,97 @@ class Blobs:
         try:
             data = read_bounded(path, limit=_BLOB_LIMIT)
         except RequestError as error:
-            raise EvidenceError(
-                f"evidence {digest} is missing",
-                why=f"{path}: {error.why}",
-                remedy="Restore it from a backup or the registry, or run the pipeline again to measure anew.",
-            ) from error
+            raise _missing(digest, path, error.why) from error
         if sha256(data) != digest:
-            raise EvidenceError(
-                f"evidence {digest} was edited",
-                why=f"The bytes in {path} have the digest {sha256(data)}.",
-                remedy="Find out who changed it, then restore the file from a backup; it is never silently replaced.",
-            )
+            raise _edited(digest, path, sha256(data))
         return data
+
+    @contextlib.contextmanager
+    def open(self, digest: Digest) -> Iterator[BinaryIO]:
+        """A file with the bytes whose digest is `digest`, however many.
+
+        It is a private copy, hashed while it was made: what is read is what was hashed, whatever happens to the
+        original meanwhile.
+
+        Raises:
+            EvidenceError: there are none, or the file was edited.
+            StorageError: the disk failed.
+        """
+        with tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY) as copy:
+            self._check(digest, copy.write)
+            copy.seek(0)
+            yield cast(BinaryIO, copy)
+
+    def check(self, digest: Digest) -> None:
+        """Read the bytes whose digest is `digest` for nothing but comparing it.  Raises as `open`."""
+        self._check(digest, lambda _piece: 0)
+
+    def _check(self, digest: Digest, also: Callable[[bytes], int]) -> None:
+        path = self._path(parse_digest(digest))
+        hasher, size = hashlib.sha256(), 0
+        with storage_errors(f"cannot read evidence {digest}"), self._opened(digest, path) as file:
+            while piece := file.read(_PIECE):
+                size += len(piece)
+                if size > _STREAM_LIMIT:
+                    raise _missing(digest, path, f"It is larger than {_STREAM_LIMIT} bytes.")
+                hasher.update(piece)
+                also(piece)
+        found = Digest("sha256:" + hasher.hexdigest())
+        if found != digest:
+            raise _edited(digest, path, found)
+
+    @contextlib.contextmanager
+    def _opened(self, digest: Digest, path: Path) -> Iterator[BinaryIO]:
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            self.get(digest)  # says what is wrong with it
+            raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise _missing(digest, path, "It is no regular file.")
+        with os.fdopen(descriptor, "rb") as file:
+            yield file
 
     def _path(self, digest: Digest) -> Path:
         digits = hex_of(digest)
         return self.root / digits[:2] / digits
+
+
+class _Hashing:
+    """A file to write to, one piece after another, that knows the digest of what was written."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hasher = hashlib.sha256()
+
+    def write(self, piece: bytes) -> int:
+        """Write and hash `piece`."""
+        self._hasher.update(piece)
+        return self._file.write(piece)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of all that was written."""
+        return Digest("sha256:" + self._hasher.hexdigest())
+
+
+def _missing(digest: Digest, path: Path, why: str) -> EvidenceError:
+    return EvidenceError(
+        f"evidence {digest} is missing",
+        why=f"{path}: {why}",
+        remedy="Restore it from a backup or the registry, or run the pipeline again to measure anew.",
+    )
+
+
+def _edited(digest: Digest, path: Path, found: Digest) -> EvidenceError:
+    return EvidenceError(
+        f"evidence {digest} was edited",
+        why=f"The bytes in {path} have the digest {found}.",
+        remedy="Find out who changed it, then restore the file from a backup; it is never silently replaced.",
+    )

@@ -1,21 +1,15 @@
-"""Measurements as predicates of in-toto statements, and back; samples as compressed JSON Lines."""
+"""Measurements as predicates of in-toto statements, and back, and the proof that figures and samples add up."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.digests import Digest, digest_of, hex_of, parse_digest
 from pipeline.errors import EvidenceError, FileFormatError
 from pipeline.evidence.statement import MeasurementEvidence, Statement
-from pipeline.measurement import DataSet, Measurement, Metric, Sample
-
-_SAMPLE_LIMIT = 64 * 1024 * 1024  # bytes of one JSON line
+from pipeline.measurement import DataSet, Measurement, Metric
 
 
 def cache_key(
@@ -128,37 +122,6 @@ def parse_timestamp(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-def pack_samples(samples: Sequence[Sample]) -> bytes:
-    """The samples as gzip-compressed JSON Lines; the same samples give the same bytes.
-
-    Raises:
-        FileFormatError: a sample's detail holds something that is not JSON, or a number that is not finite.
-    """
-    buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=6, mtime=0) as file:
-        for sample in samples:
-            file.write(_sample_line(sample))
-    return buffer.getvalue()
-
-
-def unpack_samples(data: bytes) -> Iterator[Sample]:
-    """The samples that `pack_samples` wrote, one at a time.
-
-    Raises:
-        EvidenceError: the bytes are not what it writes.
-    """
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data), mode="rb") as file:
-            while line := file.readline(_SAMPLE_LIMIT):
-                yield Sample(**json.loads(line))
-    except (OSError, EOFError, zlib.error, ValueError, TypeError, RecursionError) as error:
-        raise EvidenceError(
-            "stored samples cannot be read",
-            why=f"They are not the compressed JSON Lines that Airlock writes ({error}).",
-            remedy="Measure again with this version of Airlock.",
-        ) from error
-
-
 def reconcile(measurement: Measurement) -> None:
     """Check that answers and figures belong together: one sample an item, and no figure without its sample.
 
@@ -193,19 +156,6 @@ def _unreconciled(measurement: Measurement, problem: str) -> EvidenceError:
 
 def _item(id_: str) -> str:
     return id_.partition("#")[0]
-
-
-def _sample_line(sample: Sample) -> bytes:
-    fields = {name: getattr(sample, name) for name in Sample.__dataclass_fields__}
-    try:
-        text = json.dumps({**fields, "detail": dict(sample.detail)}, sort_keys=True, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise FileFormatError(
-            f"sample '{sample.id}' cannot be recorded",
-            why=f"Its detail is not JSON ({error}).",
-            remedy="Record finite numbers, text, lists and mappings only.",
-        ) from error
-    return text.encode() + b"\n"
 
 
 def _data_set(data: DataSet) -> dict[str, Any]:

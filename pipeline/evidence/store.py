@@ -1,6 +1,6 @@
 """The evidence of a site: signed statements, samples and decisions, content-addressed on disk.
 
-    ROOT/blobs/AB/ABCD...      every envelope and every sample file, named by its SHA-256
+    ROOT/blobs/AB/ABCD...      every envelope and every file of samples (Parquet), named by its SHA-256
     ROOT/subjects/HEX.json     which statements are about a checkpoint, in the order they were recorded
     ROOT/measured/HEX          which statement answers a cache key
 
@@ -26,12 +26,11 @@ from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, open_envelope, seal
 from pipeline.evidence.records import (
     cache_key,
     measurement_predicate,
-    pack_samples,
     parse_measurement,
     reconcile,
     statement_payload,
-    unpack_samples,
 )
+from pipeline.evidence.samples import read_samples, write_samples
 from pipeline.evidence.statement import (
     INSPECTION_TYPE,
     MEASUREMENT_TYPE,
@@ -106,7 +105,7 @@ class EvidenceStore:
             environment=environment,
             started=started,
             finished=finished,
-            samples=self.put_blob(pack_samples(measurement.samples)),
+            samples=self._blobs.put_stream(lambda file: write_samples(measurement.samples, file)),
             key=cached_as,
         )
         recorded = parse_measurement(self.record(MEASUREMENT_TYPE, subject, name, predicate, key))
@@ -131,7 +130,7 @@ class EvidenceStore:
                 why=f"{path} names it, but it was recorded for another checkpoint, check, data or configuration.",
                 remedy=f"Find out who changed {path}; remove it to measure anew.",
             )
-        self.blob(found.samples)
+        self._blobs.check(found.samples)
         return found
 
     def record(
@@ -209,8 +208,9 @@ class EvidenceStore:
         return replace(named, measurements=(*named.measurements, *others))
 
     def samples(self, digest: Digest) -> Iterator[Sample]:
-        """The samples in the blob `digest`, one at a time.  Raises EvidenceError."""
-        return unpack_samples(self.blob(digest))
+        """The samples in the blob `digest`, one at a time, in little memory.  Raises EvidenceError or StorageError."""
+        with self._blobs.open(digest) as file:
+            yield from read_samples(file)
 
     def record_decision(self, decision: Decision, key: SigningKey) -> Digest:
         """Sign and store the gate's decision; returns the digest of its envelope.  Raises as `record`."""

@@ -11,6 +11,7 @@ from pipeline.attestations import read_attestation
 from pipeline.digests import Digest, canonical_json, hex_of, sha256
 from pipeline.errors import EvidenceError, PromotionError
 from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, open_envelope
+from pipeline.evidence.samples import format_of
 from pipeline.evidence.statement import MEASUREMENT_TYPE
 from pipeline.evidence.store import EvidenceStore
 from pipeline.files import read_bounded
@@ -19,8 +20,6 @@ from pipeline.policy.decision import DECISION_TYPE, Decision, decision_from_json
 from pipeline.registry import interface as kinds
 from pipeline.registry.interface import Attachment
 from pipeline.signature.verified import VerifiedCandidate
-
-_GZIP = "application/x-ndjson+gzip"
 
 
 def gather_proof(
@@ -45,13 +44,17 @@ def gather_proof(
         Attachment(kinds.DECISION, "decision.json", kinds.DSSE_JSON, store.blob(approved.digest)),
         *(_blob(store, kinds.EVIDENCE, digest, "json", kinds.DSSE_JSON) for digest in decision.evidence),
         *(_blob(store, kinds.WAIVER, digest, "json", kinds.DSSE_JSON) for digest in decision.waivers),
-        *(_blob(store, kinds.SAMPLES, digest, "jsonl.gz", _GZIP) for digest in samples),
+        *(_samples(store, digest) for digest in samples),
     )
 
 
 def _blob(store: EvidenceStore, kind: str, digest: Digest, suffix: str, media_type: str) -> Attachment:
     word = kind.split(".")[-2]
     return Attachment(kind, f"{word}-{hex_of(digest)[:12]}.{suffix}", media_type, store.blob(digest))
+
+
+def _samples(store: EvidenceStore, digest: Digest) -> Attachment:
+    return _blob(store, kinds.SAMPLES, digest, *format_of(store.blob(digest)))
 
 
 def checked_proof(

@@ -13,7 +13,6 @@ import pytest
 from pipeline.digests import Digest, canonical_json, sha256
 from pipeline.errors import EvidenceError, FileFormatError, StorageError
 from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, seal
-from pipeline.evidence.records import unpack_samples
 from pipeline.evidence.statement import INSPECTION_TYPE, MEASUREMENT_TYPE, STATEMENT_TYPE, VERIFICATION_TYPE
 from pipeline.evidence.store import EvidenceStore, cache_key
 from pipeline.keys import SigningKey, generate_key
@@ -310,25 +309,17 @@ def test_hostile_text_in_samples_survives(store: EvidenceStore, key: SigningKey)
 
 
 def test_detail_that_is_not_json_is_refused(store: EvidenceStore, key: SigningKey, root: Path) -> None:
-    for detail in ({"logprob": float("nan")}, {"object": object()}):
+    for detail in ({"logprob": float("nan")}, {"logprobs": [float("inf")]}, {"object": object()}):
         changed = replace(measurement(), samples=tuple(replace(s, detail=detail) for s in measurement().samples))
         with pytest.raises(FileFormatError):
             store.record_measurement(
                 SUBJECT, "tiny", changed, serving={}, environment={}, started=STARTED, finished=FINISHED, key=key
             )
-    assert not root.exists()
+    assert [path for path in root.rglob("*") if path.is_file()] == []
 
 
 def test_samples_are_the_same_bytes_each_time(store: EvidenceStore, key: SigningKey) -> None:
     assert record(store, key).samples == record(store, key, subject=OTHER).samples
-
-
-@pytest.mark.parametrize(
-    "data", [b"no gzip", gzip.compress(b"{}\n")[:-4], gzip.compress(b"[]\n"), gzip.compress(b"{\n")]
-)
-def test_samples_that_are_no_samples_deny(data: bytes) -> None:
-    with pytest.raises(EvidenceError, match="samples"):
-        list(unpack_samples(data))
 
 
 def test_blobs_are_read_only_and_named_by_digest(store: EvidenceStore, root: Path) -> None:
