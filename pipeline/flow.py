@@ -100,7 +100,7 @@ def judge(
     state = run.candidate(name)
     decision = decide(
         policy,
-        workplace.store.evidence_with_reruns(state.subject, state.statements),
+        workplace.store.evidence_with_reruns(state.subject, state.known),
         release=release.name,
         release_digest=release.digest,
         candidate=name,

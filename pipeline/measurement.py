@@ -20,6 +20,9 @@ their quantiles."""
 
 Better = Literal["higher", "lower", "neither"]
 
+IMPORTED_SUITE = "imported"
+"""The suite of results that other tools measured: no check of Airlock's is in it, and no imported result outside."""
+
 
 @dataclass(frozen=True)
 class Sample:

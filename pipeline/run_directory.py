@@ -52,12 +52,21 @@ class PromotionState(Document):
 
 
 class CandidateState(Document):
-    """The schema of state.json: what is known of a candidate so far."""
+    """The schema of state.json: what is known of a candidate so far.
+
+    `statements` are those of the last run; `imported` are the results of other tools, which stay when it is run again.
+    """
 
     subject: Digest
     statements: tuple[Digest, ...] = ()
+    imported: tuple[Digest, ...] = ()
     decision: Digest | None = None
     promotion: PromotionState | None = None
+
+    @property
+    def known(self) -> tuple[Digest, ...]:
+        """Every statement that the gate judges from."""
+        return (*self.statements, *self.imported)
 
 
 class RunDirectory:

@@ -49,6 +49,11 @@ class MeasurementEvidence:
     started: datetime
     finished: datetime
 
+    @property
+    def imported(self) -> bool:
+        """Whether another tool measured it, and Airlock only read that tool's report."""
+        return bool(self.statement.predicate.get("imported"))
+
 
 @dataclass(frozen=True)
 class Evidence:

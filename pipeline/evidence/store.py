@@ -42,7 +42,7 @@ from pipeline.evidence.statement import (
 )
 from pipeline.files import read_bounded, storage_errors, write_atomic
 from pipeline.keys import SigningKey, VerifyingKey
-from pipeline.measurement import Measurement, Sample
+from pipeline.measurement import IMPORTED_SUITE, Measurement, Sample
 from pipeline.policy.attested import SVR_TYPE, VSA_TYPE, svr_predicate, vsa_predicate
 from pipeline.policy.decision import DECISION_TYPE, Decision, decision_from_json, decision_to_json
 
@@ -90,14 +90,20 @@ class EvidenceStore:
         finished: datetime,
         key: SigningKey,
         cached_as: Digest | None = None,
+        imported: Mapping[str, Any] | None = None,
     ) -> MeasurementEvidence:
         """Record a finished check with its samples; `cached_as` is the `cache_key` under which it is found again.
 
+        `imported` says where the result of another tool comes from; such a result is in the suite `imported`, and none
+        of Airlock's own is.
+
         Raises:
-            EvidenceError: figures and samples do not belong together (`pipeline.evidence.records.reconcile`).
+            EvidenceError: figures and samples do not belong together (`pipeline.evidence.records.reconcile`), or the
+                check has a name of the other kind.
             FileFormatError: something in it is not JSON.
             StorageError: the disk failed; the measurement is then not recorded.
         """
+        _require_own_suite(measurement, imported)
         reconcile(measurement)
         predicate = measurement_predicate(
             measurement,
@@ -108,6 +114,8 @@ class EvidenceStore:
             samples=self._blobs.put_stream(lambda file: write_samples(measurement.samples, file)),
             key=cached_as,
         )
+        if imported:
+            predicate["imported"] = dict(imported)
         recorded = parse_measurement(self.record(MEASUREMENT_TYPE, subject, name, predicate, key))
         if cached_as is not None:
             write_atomic(self._measured(cached_as), recorded.statement.digest.encode())
@@ -263,6 +271,15 @@ class EvidenceStore:
             yield index
             if len(index) != before:
                 write_atomic(path, canonical_json([[payload, envelope] for payload, envelope in index.items()]))
+
+
+def _require_own_suite(measurement: Measurement, imported: Mapping[str, Any] | None) -> None:
+    if measurement.check.startswith(f"{IMPORTED_SUITE}/") is not bool(imported):
+        raise EvidenceError(
+            f"'{measurement.check:.100}' cannot be recorded",
+            why=f"Results of other tools are in the suite '{IMPORTED_SUITE}', and Airlock's own are not.",
+            remedy="Nothing was recorded. Import other tools' results with 'airlock evidence import'.",
+        )
 
 
 def _setting(measurement: MeasurementEvidence) -> tuple[str, str, str]:

@@ -112,8 +112,12 @@ def _about_this_checkpoint(case: Case) -> RuleResult:
 
 
 def _one_serving(measurements: Sequence[MeasurementEvidence]) -> RuleResult:
-    """One model server configuration for all: figures of two are figures of two models."""
-    servings = {str(measurement.serving.get("digest") or measurement.serving) for measurement in measurements}
+    """One model server configuration for all: figures of two are figures of two models.
+
+    How another tool had it served nobody knows; whether its results count is for the policy to say.
+    """
+    own = [measurement for measurement in measurements if not measurement.imported]
+    servings = {str(measurement.serving.get("digest") or measurement.serving) for measurement in own}
     if len(servings) > 1:
         why = f"The measurements were taken on {len(servings)} different serving configurations."
         return _result("evidence.one-serving", "fail", why, "Measure all checks again on one configuration.")

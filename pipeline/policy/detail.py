@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pipeline.evidence.statement import Evidence
 from pipeline.policy.case import Case, Part, open_case, part_bounds
@@ -38,11 +38,21 @@ def _lines(rule: MetricRule, case: Case) -> list[str]:
     lines: list[str] = []
     for run in case.runs(rule.metric, rule.max_age).counted:
         lines += [f"  run         {run.digest}, seed {run.evidence.seed}, {run.evidence.finished:%Y-%m-%d %H:%M} UTC"]
+        lines += _origin(run)
         lines += _slices(run, case)
         if isinstance(rule, RegressionRule) and case.baseline is not None:
             before = case.baseline.runs(rule.metric, case.at, FOREVER).counted
             lines += _flips(run, before[-1]) if before else []
     return lines
+
+
+def _origin(run: Run) -> Iterator[str]:
+    """Whose word an imported run is."""
+    origin = run.evidence.statement.predicate.get("imported")
+    if isinstance(origin, Mapping):
+        tool = " ".join(str(origin[key]) for key in ("tool", "tool_version") if origin.get(key))
+        model = origin.get("model") or "a model that it does not name"
+        yield f"  imported    measured by {tool} of {model}, on its report's word; Airlock did not see it"
 
 
 def _slices(run: Run, case: Case) -> Iterator[str]:

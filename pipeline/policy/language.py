@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from pipeline.documents import Document
+from pipeline.measurement import IMPORTED_SUITE
 from pipeline.policy.decision import RuleSeverity
 from pipeline.release import Name
 
@@ -75,6 +76,11 @@ class MetricRule(RuleBase):
     min_slice_samples: Count | None = None
     max_invalid: Share | None = None
     max_age: Duration | None = None
+
+    @property
+    def on_imported(self) -> bool:
+        """Whether the metric is one that another tool measures."""
+        return self.metric.startswith(f"{IMPORTED_SUITE}/")
 
 
 class LimitRule(MetricRule):

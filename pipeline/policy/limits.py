@@ -24,12 +24,13 @@ def judge_limit(rule: LimitRule, case: Case) -> Judgement:
 def unmeasured(rule: MetricRule, problem: str, *, stale: bool, limit: str) -> Judgement:
     """The judgement when no measurement counts."""
     check = rule.metric.rpartition("/")[0]
-    return Judgement(
-        "stale" if stale else "missing",
-        problem,
-        f"Measure it: run the pipeline again with the check '{check}'; finished measurements are not repeated.",
-        limit=limit,
-    )
+    remedy = f"Measure it: run the pipeline again with the check '{check}'; finished measurements are not repeated."
+    if rule.on_imported:
+        remedy = (
+            "Import a recent report with 'airlock evidence import'; it counts where the policy says "
+            "'evidence: {imported: true}'."
+        )
+    return Judgement("stale" if stale else "missing", problem, remedy, limit=limit)
 
 
 def unusable(rule: MetricRule, case: Case, run: Run, limit: str) -> Judgement | None:

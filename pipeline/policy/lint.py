@@ -92,6 +92,9 @@ def _scope(rule: AnyRule) -> Iterator[Problem]:
 
 def _metric(rule: MetricRule, file: PolicyFile, declared: Mapping[str, Declared]) -> Iterator[Problem]:
     metric = declared.get(rule.metric)
+    if rule.on_imported:
+        yield _on_imported(rule, file)
+        return
     if metric is None:
         near = difflib.get_close_matches(rule.metric, declared, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
@@ -110,6 +113,12 @@ def _metric(rule: MetricRule, file: PolicyFile, declared: Mapping[str, Declared]
         yield from _limit(rule, file.confidence, metric)
     elif isinstance(rule, RegressionRule):
         yield from _regression(rule, file.confidence, metric)
+
+
+def _on_imported(rule: MetricRule, file: PolicyFile) -> Problem:
+    if file.evidence.imported:
+        return Problem("note", rule.id, "It is judged by another tool's report: what that holds is not known before.")
+    return Problem("error", rule.id, "The policy counts no imported results, so the rule can only be missing.")
 
 
 def _limit(rule: LimitRule, confidence: float, metric: Declared) -> Iterator[Problem]:

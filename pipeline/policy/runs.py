@@ -13,7 +13,7 @@ from functools import cached_property
 
 from pipeline.digests import Digest
 from pipeline.evidence.statement import Evidence, MeasurementEvidence
-from pipeline.measurement import Metric
+from pipeline.measurement import IMPORTED_SUITE, Metric
 from pipeline.policy.language import EvidenceDemands, duration
 
 
@@ -93,8 +93,10 @@ class Measured:
             pinned = self.demands.data.get(data.name)
             if pinned is not None and pinned != data.digest:
                 return f"It was measured on data '{data.name}' with the digest {data.digest}, but {pinned} is demanded."
-        if measurement.statement.predicate.get("imported") and not self.demands.imported:
+        if measurement.imported and not self.demands.imported:
             return "It was imported from another tool, and the policy counts no imported results."
+        if measurement.imported is not measurement.check.startswith(f"{IMPORTED_SUITE}/"):
+            return "It bears the name of what Airlock measured and is imported, or the other way round."
         serving = measurement.serving
         if (serving.get("managed") is False or serving.get("endpoint")) and not self.demands.endpoint:
             return "It was measured on a server that the pipeline did not start, which the policy does not count."
