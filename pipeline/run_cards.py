@@ -48,9 +48,8 @@ def card_sources(run: RunDirectory, name: str, workplace: Workplace) -> CardSour
             remedy="Run 'airlock run' or 'airlock gate' with this folder first.",
         )
     decision = workplace.store.decision(state.decision)
-    evidence = workplace.store.evidence(state.subject, state.statements)
+    evidence, baseline = split_evidence(decision, workplace.store)  # what was decided from, no more and no less
     claims = evidence.verification.predicate.get("claims", {}) if evidence.verification else {}
-    _, baseline = split_evidence(decision, workplace.store)
     record = _record(state, workplace)
     return CardSources(
         decision=decision,

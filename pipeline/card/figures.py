@@ -34,7 +34,18 @@ def measurement_figures(evidence: MeasurementEvidence, summarise: Summarise, con
         "data": [_data(evidence, index) for index in range(len(evidence.data))],
         "samples": {"digest": evidence.samples, "count": {"value": evidence.sample_count, "evidence": digest}},
         "evidence": digest,
+        **_imported(evidence),
     }
+
+
+def _imported(evidence: MeasurementEvidence) -> dict[str, Any]:
+    """Whose report the measurement was taken from; nothing for Airlock's own."""
+    if not evidence.imported:
+        return {}
+    said = evidence.statement.predicate["imported"]
+    told = said if isinstance(said, Mapping) else {}
+    keys = ("tool", "tool_version", "task", "model")
+    return {"imported": {key: None if told.get(key) is None else str(told[key]) for key in keys}}
 
 
 def figure(interval: Interval, evidence: Digest | None) -> dict[str, Any]:

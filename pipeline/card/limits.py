@@ -37,6 +37,12 @@ def _observed(evidence: Evidence) -> Iterator[str]:
     for suite in SUITES:
         if suite not in measured:
             yield f"No check of the {suite} suite was run."
+    imported = sorted(measurement.check for measurement in evidence.measurements if measurement.imported)
+    if imported:
+        yield (
+            f"Airlock did not measure {', '.join(imported)}, and did not see it measured: that these results are of "
+            "this checkpoint rests on the word of whoever imported the report."
+        )
     for measurement in evidence.measurements:
         invalid = max((metric.invalid for metric in measurement.metrics), default=0)
         if invalid:

@@ -80,6 +80,7 @@ _FILTERS = {
     "flat": words.flat,
     "exact": words.exact,
     "number": words.number,
+    "origin": view.origin,
     "short": words.short_digest,
     "size": words.size,
     "visible": words.visible,

@@ -256,6 +256,17 @@ def reasons(card: Mapping[str, Any]) -> list[RuleRow]:
     return list({(row.reason, row.remedy): row for row in reversed(rows)}.values())[::-1]
 
 
+def origin(check: Mapping[str, Any]) -> str:
+    """Whose word an imported measurement is."""
+    told = check["imported"]
+    tool = " ".join(words.visible(told[key]) for key in ("tool", "tool_version") if told[key])
+    model = f"a model that it calls '{words.visible(told['model'])}'" if told["model"] else "a model that it does not name"
+    return (
+        f"taken from a report of {tool or 'another tool'} on the task '{words.visible(told['task'])}' and {model}. "
+        "Airlock did not see it being measured."
+    )
+
+
 def conditions(card: Mapping[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]], list[tuple[str, str]], str]]:
     """How it was measured: (checks, what matters most of the serving, everything else, evidence)."""
     for group in card["conditions"]:
