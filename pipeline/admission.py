@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.checkpoint.inspected import Checkpoint, Inspection
+from pipeline.checkpoint.inspected import Checkpoint, Inspection, Predecessor
 from pipeline.digests import Digest, hex_of, parse_digest, sha256
 from pipeline.errors import DeniedError, ManifestError, SignatureError, UnsafeCheckpointError
 from pipeline.files import read_bounded
@@ -35,28 +35,40 @@ class Admission:
     denial: DeniedError | None
 
 
-def admit(candidate: Candidate, workplace: Workplace, progress: Callable[[int], None]) -> Admission:
+def admit(
+    candidate: Candidate,
+    workplace: Workplace,
+    progress: Callable[[int], None],
+    *,
+    predecessor: Predecessor | None = None,
+) -> Admission:
     """Verify and inspect `candidate`, and record both.
+
+    `predecessor` is the model that this one is to replace.  Where the site asks for the deep scan, the values of the
+    tensors are looked at in the pass that verifies them.
 
     Raises:
         RequestError: the site does not know the signer, or its key cannot be used.
         StorageError: the disk failed.
     """
-    from pipeline.checkpoint import inspect_candidate, inspect_directory
+    from pipeline.checkpoint import inspect_verified, require_safe
+    from pipeline.checkpoint.tensor_scan import DeepScan
     from pipeline.signature import verify_candidate
 
+    scan = DeepScan() if workplace.site.inspection.deep else None
+    watch = None if scan is None else scan.watch
     try:
-        verified = verify_candidate(candidate, workplace.site, progress=progress)
+        verified = verify_candidate(candidate, workplace.site, progress=progress, watch=watch)
     except (SignatureError, ManifestError) as denial:
         return _not_verified(candidate, denial, workplace)
     store, key, subject = workplace.store, workplace.key, verified.manifest.digest
     verification = store.record_verification(subject, candidate.name, verification_predicate(verified), key)
+    inspection = inspect_verified(verified, tensors=None if scan is None else scan.finish(), predecessor=predecessor)
     checkpoint, refusal = None, None
     try:
-        checkpoint = inspect_candidate(verified)
-        inspection = checkpoint.inspection
+        checkpoint = require_safe(verified, inspection)
     except UnsafeCheckpointError as denial:
-        inspection, refusal = inspect_directory(verified.root), denial
+        refusal = denial
     inspected = store.record_inspection(subject, candidate.name, inspection_predicate(inspection), key)
     return Admission(candidate, subject, (verification.digest, inspected.digest), checkpoint, refusal)
 
@@ -84,11 +96,15 @@ def verified_from_predicate(predicate: Mapping[str, Any], candidate: Candidate, 
 
     Its files are not read here; promotion hashes every one of them again.
     """
-    files = tuple(FileEntry(f["path"], f["size"], Digest("sha256:" + f["sha256"])) for f in predicate["files"])
-    manifest = Manifest(files)
+    manifest = manifest_from_predicate(predicate)
     root = site.store.path / "checkpoints" / hex_of(manifest.digest)
     signer = SignerIdentity(**predicate["signer"])
     return VerifiedCandidate(candidate, manifest, signer, parse_digest(predicate["bundle"]), root)
+
+
+def manifest_from_predicate(predicate: Mapping[str, Any]) -> Manifest:
+    """The files that a signed statement of `verification_predicate` lists."""
+    return Manifest(tuple(FileEntry(f["path"], f["size"], Digest("sha256:" + f["sha256"])) for f in predicate["files"]))
 
 
 def _not_verified(candidate: Candidate, denial: DeniedError, workplace: Workplace) -> Admission:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pipeline.admission import manifest_from_predicate
+from pipeline.checkpoint.inspected import Predecessor
 from pipeline.digests import Digest
 from pipeline.errors import RequestError
 from pipeline.evidence.statement import Evidence
@@ -10,6 +12,7 @@ from pipeline.registry.opening import open_registry
 from pipeline.registry.records import Promotion
 from pipeline.release import Release
 from pipeline.replay import split_evidence
+from pipeline.signature import checkpoint_store
 from pipeline.workplace import Workplace
 
 
@@ -34,6 +37,25 @@ def baseline_evidence(
             remedy="Name another baseline in the release file, or none.",
         )
     return split_evidence(workplace.store.decision(promotion.decision), workplace.store)[0]
+
+
+def predecessor_of(candidate: str, release: Release, workplace: Workplace) -> Predecessor | None:
+    """The baseline of `candidate` as inspection compares with it; None for a release without a baseline.
+
+    Raises:
+        RequestError: the stage holds no such model.
+        StorageError: its copy in the store was changed since it was verified.
+        EvidenceError: its record or its evidence is missing from this site's store, edited or unsigned.
+    """
+    if release.baseline is None:
+        return None
+    promotion = _promoted(candidate, release.baseline.name, release.baseline.stage, workplace)
+    evidence = split_evidence(workplace.store.decision(promotion.decision), workplace.store)[0]
+    digest = None if evidence.inspection is None else evidence.inspection.predicate.get("template_digest")
+    store = checkpoint_store(workplace.site)
+    if evidence.verification is None or not store.has(promotion.subject):
+        return Predecessor(digest)
+    return Predecessor(digest, store.confirm(manifest_from_predicate(evidence.verification.predicate)))
 
 
 def _promoted(candidate: str, name: str, stage: str, workplace: Workplace) -> Promotion:

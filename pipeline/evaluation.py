@@ -101,7 +101,7 @@ def evaluate(plan: Schedule, laboratory: Laboratory, *, log: Path) -> tuple[Meas
 
     Raises:
         ServingError: the server did not start, died, or failed the preflight check; what had finished is kept.
-        StorageError: the disk failed.
+        StorageError: the disk failed, or the stored copy was changed since it was verified.
     """
     taken = list(plan.finished)
     if plan.pending:
@@ -125,8 +125,10 @@ def _plan(checkpoint: Checkpoint, laboratory: Laboratory) -> ServingPlan:
 
 def _server(plan: Schedule, laboratory: Laboratory, log: Path) -> AbstractContextManager[ServedModel]:
     from pipeline.serving import attach, serve
+    from pipeline.signature import checkpoint_store
 
     verified = plan.checkpoint.verified
+    checkpoint_store(laboratory.workplace.site).confirm(verified.manifest)  # others may have been measured since
     if laboratory.endpoint is not None:
         return attach(laboratory.endpoint, verified.root, verified.candidate.name)
     return serve(plan.checkpoint, _plan(plan.checkpoint, laboratory), laboratory.workplace.site, log=log)

@@ -66,6 +66,12 @@ class ServingSettings(Document):
     isolation: Literal["auto", "required", "none"] = "auto"
 
 
+class InspectionSettings(Document):
+    """How checkpoints are inspected.  `deep` looks at the values of the tensors too, while they are verified."""
+
+    deep: bool = False
+
+
 class Accelerator(Document):
     """One kind of accelerator that the site has.  `memory_gb` is 10^9 bytes a device."""
 
@@ -200,6 +206,7 @@ class SiteFile(Document):
     data: DataSettings = DataSettings()
     registry: RegistrySettings = RegistrySettings()
     launcher: LauncherSettings = LauncherSettings()
+    inspection: InspectionSettings = InspectionSettings()
     serving: ServingSettings = ServingSettings()
     accelerators: tuple[Accelerator, ...] = ()
     trust: TrustSettings = TrustSettings()

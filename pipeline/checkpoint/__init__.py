@@ -16,10 +16,28 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.checkpoint.inspected import Checkpoint, Finding, Inspection, Parameters, Severity
-    from pipeline.checkpoint.inspection import inspect_candidate, inspect_directory
+    from pipeline.checkpoint.inspected import Checkpoint, Finding, Inspection, Parameters, Predecessor, Severity
+    from pipeline.checkpoint.inspection import (
+        inspect_candidate,
+        inspect_directory,
+        inspect_verified,
+        predecessor_in,
+        require_safe,
+    )
 
-__all__ = ["Checkpoint", "Finding", "Inspection", "Parameters", "Severity", "inspect_candidate", "inspect_directory"]
+__all__ = [
+    "Checkpoint",
+    "Finding",
+    "Inspection",
+    "Parameters",
+    "Predecessor",
+    "Severity",
+    "inspect_candidate",
+    "inspect_directory",
+    "inspect_verified",
+    "predecessor_in",
+    "require_safe",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,4 +46,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pipeline.checkpoint import inspected, inspection
 
-    return getattr(inspection if name.startswith("inspect_") else inspected, name)
+    return getattr(inspection if name.islower() else inspected, name)

@@ -77,13 +77,20 @@ def template_digest(templates: Mapping[str, str]) -> str | None:
     return None if source is None else "sha256:" + hashlib.sha256(source.encode("utf-8", "replace")).hexdigest()
 
 
-def compare_templates(templates: Mapping[str, str], baseline: Mapping[str, str]) -> tuple[Finding, ...]:
-    """A finding with a readable difference when the template is not the baseline's."""
-    new, old = next(iter(templates.values()), ""), next(iter(baseline.values()), "")
-    if new == old:
+def compare_templates(
+    templates: Mapping[str, str], digest: str | None, baseline: Mapping[str, str] | None
+) -> tuple[Finding, ...]:
+    """A finding when the template is not the baseline's, whose template has this `digest`.
+
+    With the `baseline`'s templates it says what differs, in a form that people can read.
+    """
+    if template_digest(templates) == digest:
         return ()
-    changes = difference(old, new)
-    message = f"The chat template is not the baseline's:\n{changes}"
+    message = "The chat template is not the baseline's."
+    if baseline is None:
+        message += "  The baseline's files are not in the store any more, so that the difference cannot be shown."
+    else:
+        message += "\n" + difference(next(iter(baseline.values()), ""), next(iter(templates.values()), ""))
     return (finding("checkpoint.template-changed", next(iter(templates), None), message),)
 
 

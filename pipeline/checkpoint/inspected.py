@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.signature.verified import VerifiedCandidate
@@ -78,6 +79,14 @@ class Inspection:
     def denied(self) -> tuple[Finding, ...]:
         """The findings for which the checkpoint is unsafe to load."""
         return tuple(finding for finding in self.findings if finding.severity == "deny")
+
+
+@dataclass(frozen=True)
+class Predecessor:
+    """The model that a candidate is to replace: the digest of its chat template, and its copy, if that is at hand."""
+
+    template_digest: str | None
+    root: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from pipeline.checkpoint.chat_template import compare_templates, find_templates,
 from pipeline.checkpoint.claims import compare_claims
 from pipeline.checkpoint.configuration import Configuration, read_configuration
 from pipeline.checkpoint.formats import inspect_formats
-from pipeline.checkpoint.inspected import Checkpoint, Finding, Inspection
+from pipeline.checkpoint.inspected import Checkpoint, Finding, Inspection, Predecessor
 from pipeline.checkpoint.licence import inspect_licence
 from pipeline.checkpoint.parameters import count_parameters, is_embedding, is_head
 from pipeline.checkpoint.safetensors_header import TensorEntry
-from pipeline.checkpoint.tensor_scan import judge_tensors, scan_file
+from pipeline.checkpoint.tensor_scan import TensorFacts, judge_tensors, scan_file
 from pipeline.checkpoint.tokenizer import inspect_tokenizer, read_tokenizer
 from pipeline.checkpoint.tree import Tree, list_tree
 from pipeline.checkpoint.weights import Weights, read_weights
@@ -29,11 +29,17 @@ from pipeline.signature.verified import VerifiedCandidate
 _LAYER = re.compile(r"^(?:language_model\.|model\.|transformer\.|gpt_neox\.|decoder\.)*(?:layers|h|blocks)\.(\d+)\.")
 
 
-def inspect_directory(root: Path, *, deep: bool = False, baseline: Path | None = None) -> Inspection:
+def inspect_directory(
+    root: Path,
+    *,
+    deep: bool = False,
+    tensors: tuple[TensorFacts, ...] | None = None,
+    predecessor: Predecessor | None = None,
+) -> Inspection:
     """Inspect the checkpoint in `root`, signed or not.
 
-    With `deep` the values of the tensors are read as well.  `baseline` is the directory of the model that this one is
-    to replace: what changed in the chat template is then a finding.
+    With `deep` the values of the tensors are read as well; `tensors` is what an earlier pass has seen of them, in place
+    of that.  With `predecessor`, the model that this one is to replace, a changed chat template is a finding.
 
     Raises:
         RequestError: `root` is no directory.
@@ -55,12 +61,13 @@ def inspect_directory(root: Path, *, deep: bool = False, baseline: Path | None =
         *inspect_architecture(architecture, served_architectures()),
         *_agreement(weights, configuration),
         *_sampling(configuration),
-        *(_deep(tree, weights) if deep else ()),
+        *judge_tensors(_deep(tree, weights) if deep else tensors or ()),
         *inspect_tokenizer(tokenizer, configuration, _rows(weights)),
     ]
     findings.extend(inspect_templates(templates, configuration))
-    if baseline is not None:
-        findings.extend(compare_templates(templates, _templates_of(baseline)))
+    if predecessor is not None:
+        old = None if predecessor.root is None else _templates_of(predecessor.root)
+        findings.extend(compare_templates(templates, predecessor.template_digest, old))
     if not templates:
         findings.append(finding("checkpoint.chat-template-missing", None, "There is no chat template."))
     findings += [*card.findings, *licence_findings]
@@ -82,16 +89,28 @@ def inspect_directory(root: Path, *, deep: bool = False, baseline: Path | None =
     )
 
 
-def inspect_candidate(verified: VerifiedCandidate, *, deep: bool = False, baseline: Path | None = None) -> Checkpoint:
+def inspect_verified(
+    verified: VerifiedCandidate,
+    *,
+    tensors: tuple[TensorFacts, ...] | None = None,
+    predecessor: Predecessor | None = None,
+) -> Inspection:
     """Inspect a verified candidate's copy in the store, and compare what it is with what the release claims.
 
     Raises:
-        UnsafeCheckpointError: a finding is `deny`; `problems` lists all of these.
         StorageError: the disk failed.
     """
-    inspection = inspect_directory(verified.root, deep=deep, baseline=baseline)
+    inspection = inspect_directory(verified.root, tensors=tensors, predecessor=predecessor)
     claimed = compare_claims(inspection, verified.candidate.claims)
-    inspection = replace(inspection, findings=(*inspection.findings, *claimed))
+    return replace(inspection, findings=(*inspection.findings, *claimed))
+
+
+def require_safe(verified: VerifiedCandidate, inspection: Inspection) -> Checkpoint:
+    """The checkpoint that may be loaded, if nothing that inspection saw forbids that.
+
+    Raises:
+        UnsafeCheckpointError: a finding is `deny`; `problems` lists all of these.
+    """
     denied = inspection.denied
     if denied:
         raise UnsafeCheckpointError(
@@ -104,16 +123,29 @@ def inspect_candidate(verified: VerifiedCandidate, *, deep: bool = False, baseli
     return Checkpoint(verified, inspection)
 
 
+def inspect_candidate(verified: VerifiedCandidate) -> Checkpoint:
+    """Inspect a verified candidate; raises as `inspect_verified` and `require_safe`."""
+    return require_safe(verified, inspect_verified(verified))
+
+
+def predecessor_in(root: Path) -> Predecessor:
+    """The checkpoint in the directory `root`, as one that another is to replace.
+
+    Raises:
+        RequestError: `root` is no directory.
+    """
+    return Predecessor(template_digest(_templates_of(root)), root)
+
+
 def _templates_of(root: Path) -> Mapping[str, str]:
     tree = list_tree(root)
     return find_templates(tree, read_configuration(tree))
 
 
-def _deep(tree: Tree, weights: Weights) -> Iterator[Finding]:
+def _deep(tree: Tree, weights: Weights) -> tuple[TensorFacts, ...]:
     """The deep scan of every file whose header is sound."""
     sound = [file for file in tree.files if file.name in weights.files and not weights.files[file.name].findings]
-    facts = tuple(fact for file in sound for fact in scan_file(file, weights.files[file.name]))
-    yield from judge_tensors(facts)
+    return tuple(fact for file in sound for fact in scan_file(file, weights.files[file.name]))
 
 
 def _agreement(weights: Weights, configuration: Configuration) -> Iterator[Finding]:

@@ -12,12 +12,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.checkpoint.catalogue import finding
 from pipeline.checkpoint.inspected import Finding
 from pipeline.checkpoint.strict_json import parse_object
-from pipeline.checkpoint.tree import File
 from pipeline.errors import FileFormatError
 
 HEADER_LIMIT = 16 * 1024 * 1024  # bytes; a header has about 120 a tensor
@@ -79,11 +78,26 @@ class Header:
     findings: tuple[Finding, ...]
 
 
+class HeaderSource(Protocol):
+    """Where a header is read from: a file of a tree, or the front of one that streams by."""
+
+    @property
+    def name(self) -> str:
+        """The file's path below the checkpoint."""
+
+    @property
+    def size(self) -> int:
+        """The length of the whole file in bytes."""
+
+    def part(self, offset: int, length: int) -> bytes:
+        """At most `length` bytes from `offset`."""
+
+
 @dataclass
 class _Reading:
     """A header while it is read: problems are collected, and reading goes on while that makes sense."""
 
-    file: File
+    file: HeaderSource
     findings: list[Finding] = field(default_factory=list)
 
     def problem(self, identifier: str, message: str) -> None:
@@ -91,7 +105,7 @@ class _Reading:
             self.findings.append(finding(identifier, self.file.name, message))
 
 
-def read_header(file: File) -> Header:
+def read_header(file: HeaderSource) -> Header:
     """Read and check the header of `file`; every problem is a finding.  Raises StorageError when the disk fails."""
     reading = _Reading(file)
     length = _header_length(reading)
@@ -114,7 +128,7 @@ def read_header(file: File) -> Header:
 
 def _header_length(reading: _Reading) -> int | None:
     size = reading.file.size
-    prefix = reading.file.head(8)
+    prefix = reading.file.part(0, 8)
     if len(prefix) < 8:
         reading.problem("checkpoint.header-size", f"The file has {size} bytes, fewer than a header's length takes.")
         return None

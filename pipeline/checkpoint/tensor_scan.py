@@ -1,6 +1,7 @@
 """The deep scan: what the values of the tensors are, seen while the bytes stream by once.
 
-It takes the chunks of a file in order, whoever reads them: the pass that hashes, or `scan_file`.  Memory is one chunk.
+It takes the chunks of a file in order, whoever reads them: the pass that verifies (`DeepScan`), or `scan_file`.  Memory
+is one chunk and, in a pass, the header.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 from pipeline.checkpoint.catalogue import finding
 from pipeline.checkpoint.inspected import Finding
-from pipeline.checkpoint.safetensors_header import Header, TensorEntry
+from pipeline.checkpoint.safetensors_header import HEADER_LIMIT, Header, TensorEntry, read_header
 from pipeline.checkpoint.tree import File
 
 _CHUNK = 8 * 1024 * 1024  # bytes
@@ -82,7 +83,7 @@ class FileScan:
         self._place = 0
         self._facts: list[TensorFacts] = []
 
-    def update(self, chunk: bytes) -> None:
+    def update(self, chunk: bytes | memoryview) -> None:
         """Take the next bytes of the file."""
         view = memoryview(chunk)
         while view:
@@ -117,6 +118,69 @@ class FileScan:
         while self._pending and self._pending[-1].begin == self._pending[-1].end:
             self._pending.pop()
         self._current = _Tensor(self._pending.pop()) if self._pending else None
+
+
+@dataclass
+class _Front:
+    """The first bytes of a file that streams by: all of its header, as soon as that is there."""
+
+    name: str
+    size: int
+    data: bytearray = field(default_factory=bytearray)
+
+    @property
+    def is_whole(self) -> bool:
+        if len(self.data) < 8:
+            return False
+        return len(self.data) >= min(8 + min(int.from_bytes(self.data[:8], "little"), HEADER_LIMIT), self.size)
+
+    def part(self, offset: int, length: int) -> bytes:
+        return bytes(self.data[offset : offset + length])
+
+
+class StreamScan:
+    """The deep scan of a file whose header comes with the stream.  A header that is not sound ends it: see `finish`."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self._front: _Front | None = _Front(name, size)
+        self._scan: FileScan | None = None
+
+    def update(self, chunk: memoryview) -> None:
+        """Take the next bytes of the file; they are not kept."""
+        if self._scan is not None:
+            self._scan.update(chunk)
+        elif self._front is not None:
+            self._front.data += chunk
+            if self._front.is_whole:
+                self._open(self._front)
+
+    def finish(self) -> tuple[TensorFacts, ...]:
+        """The facts of all tensors that were seen whole; none of a file whose header is not sound."""
+        return () if self._scan is None else self._scan.finish()
+
+    def _open(self, front: _Front) -> None:
+        self._front = None
+        header = read_header(front)
+        if not header.findings:
+            self._scan = FileScan(front.name, header)
+            self._scan.update(bytes(front.data))
+
+
+class DeepScan:
+    """The deep scan of a checkpoint within the pass that verifies it: its `watch` follows every safetensors file."""
+
+    def __init__(self) -> None:
+        self._streams: dict[str, StreamScan] = {}
+
+    def watch(self, path: str, size: int) -> StreamScan | None:
+        """Who follows the file at `path`; None for files without tensors.  Asked by several threads at a time."""
+        if not path.lower().endswith(".safetensors"):
+            return None
+        return self._streams.setdefault(path, StreamScan(path, size))
+
+    def finish(self) -> tuple[TensorFacts, ...]:
+        """The facts of all tensors, once the pass is over."""
+        return tuple(fact for _, stream in sorted(self._streams.items()) for fact in stream.finish())
 
 
 def scan_file(file: File, header: Header) -> tuple[TensorFacts, ...]:

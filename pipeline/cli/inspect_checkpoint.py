@@ -25,9 +25,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Inspect, print, and say DENIED when a finding makes the checkpoint unsafe to load."""
-    from pipeline.checkpoint import inspect_directory
+    from pipeline.checkpoint import inspect_directory, predecessor_in
 
-    inspection = inspect_directory(arguments.checkpoint, deep=arguments.deep, baseline=arguments.baseline)
+    predecessor = None if arguments.baseline is None else predecessor_in(arguments.baseline)
+    inspection = inspect_directory(arguments.checkpoint, deep=arguments.deep, predecessor=predecessor)
     output.result(as_document(inspection), as_text(inspection))
     return ExitCode.DENIED if inspection.denied else ExitCode.YES
 

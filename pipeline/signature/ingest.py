@@ -4,7 +4,7 @@ Large files go first and two workers run a core, so that a few large files, the 
 (with one worker a core, three equal files on two cores would take a third longer).  Where there are fewer large files
 than cores, each is read and written by a second thread while its worker hashes.  Memory is four buffers a worker.
 Where the file system can share blocks (reflink), the copy is cloned first and the clone, which the submitter cannot
-write, is what is hashed.
+write, is what is hashed.  Who wants to see the bytes as well, such as the deep scan of tensors, watches them go by.
 """
 
 from __future__ import annotations
@@ -19,18 +19,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
+from typing import Protocol
 
 from pipeline.digests import Digest
 from pipeline.files import storage_errors
 from pipeline.manifest import FileEntry
 from pipeline.signature.tree import ListedFile, open_beneath, reading_problem
 
-_BUFFER = 1 << 19  # bytes; small enough for a core's own cache, where the hash finds what was just read
+_BUFFER = 1 << 20  # bytes; small enough for a core's own cache, where the hash finds what was just read
 _BUFFERS = 4  # a worker
 _WORKERS_A_CORE = 2
 _LARGE = 1 << 26  # bytes; a file that takes long enough to be worth two threads
 _FICLONE = 0x40049409  # ioctl of linux/fs.h: share the blocks of another file
 _FILE_MODE = 0o444
+
+
+class Watcher(Protocol):
+    """Sees the bytes of one file, in order.  A chunk is only lent: it holds other bytes once `update` has returned."""
+
+    def update(self, chunk: memoryview) -> None:
+        """The next bytes of the file."""
+
+
+Watch = Callable[[str, int], Watcher | None]
+"""From a file's path and size to who wants to see its bytes, or None; called by several threads at a time."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +72,14 @@ class Pass:
 
     `destination`, if given, is an open, empty directory that receives a copy.  Copying (not hashing) stops as soon as a
     file differs from `expected`, because the copy will never be used then.  `progress` is told how many more bytes were
-    read, by one thread at a time.
+    read, by one thread at a time.  `watch` says who sees the bytes that are hashed.
     """
 
     source: int
     destination: int | None = None
     expected: Mapping[str, Digest] = field(default_factory=dict)
     progress: Callable[[int], None] | None = None
+    watch: Watch | None = None
     _spoiled: threading.Event = field(default_factory=threading.Event)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -135,9 +148,11 @@ class Pass:
     def _scan(self, source: _Source, copy: int | None = None) -> tuple[int, Digest]:
         """Hash what `source` holds and write it to `copy`."""
         buffer = memoryview(bytearray(min(_BUFFER, source.limit + 1)))
-        state, size = hashlib.sha256(), 0
+        state, size, watcher = hashlib.sha256(), 0, self._watcher(source)
         while size <= source.limit and (count := os.readv(source.descriptor, [buffer])):
             state.update(buffer[:count])
+            if watcher is not None:
+                watcher.update(buffer[:count])
             if copy is not None:
                 self._write(source.path, copy, buffer[:count])
             size += count
@@ -151,10 +166,12 @@ class Pass:
         for _ in range(_BUFFERS):
             free.put(bytearray(min(_BUFFER, source.limit + 1)))
         moving = movers.submit(self._move, source, copy, free, filled)
-        state, size = hashlib.sha256(), 0
+        state, size, watcher = hashlib.sha256(), 0, self._watcher(source)
         while (chunk := filled.get()) is not None:
             buffer, count = chunk
             state.update(memoryview(buffer)[:count])
+            if watcher is not None:
+                watcher.update(memoryview(buffer)[:count])
             size += count
             free.put(buffer)
         moving.result()
@@ -177,6 +194,9 @@ class Pass:
                 self._report(count)
         finally:
             filled.put(None)
+
+    def _watcher(self, source: _Source) -> Watcher | None:
+        return None if self.watch is None else self.watch(source.path, source.limit)
 
     def _write(self, path: str, copy: int, chunk: memoryview) -> None:
         if self._spoiled.is_set():

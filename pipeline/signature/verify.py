@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from pipeline.files import read_bounded
 from pipeline.manifest import FileEntry, Manifest
 from pipeline.release import Candidate
 from pipeline.signature.bundle import BUNDLE_LIMIT, parse_bundle
-from pipeline.signature.ingest import Observed, Pass
+from pipeline.signature.ingest import Observed, Pass, Watch
 from pipeline.signature.paths import is_at_or_below
 from pipeline.signature.signers import authenticate
 from pipeline.signature.statement import SignedFiles, parse_statement
@@ -33,7 +33,7 @@ def checkpoint_store(site: Site) -> CheckpointStore:
 
 
 def verify_candidate(
-    candidate: Candidate, site: Site, *, progress: ProgressCallback | None = None
+    candidate: Candidate, site: Site, *, progress: ProgressCallback | None = None, watch: Watch | None = None
 ) -> VerifiedCandidate:
     """Check the signature of `candidate` and every one of its files, and keep a read-only copy of what was checked.
 
@@ -43,7 +43,8 @@ def verify_candidate(
     again too.  Nothing here uses the network.
 
     The bundle itself, when it lies inside the checkpoint, and what the signer left out with the site's leave
-    (`allow_ignored`) are not copied, so that nothing unsigned is ever served.
+    (`allow_ignored`) are not copied, so that nothing unsigned is ever served.  `watch` says who sees the bytes of a file
+    in the pass that hashes it.
 
     Raises:
         SignatureError: the bundle or its signer is not acceptable.
@@ -58,7 +59,7 @@ def verify_candidate(
     raw = read_bounded(candidate.signature.bundle, limit=BUNDLE_LIMIT)
     with opened_directory(candidate.checkpoint) as root:
         listing = _without(list_tree(root), candidate.signature.bundle)
-        submission = _Submission(candidate, root, listing, progress)
+        submission = _Submission(candidate, root, listing, progress, watch)
         try:
             trust.require_candidate(candidate.name)
             bundle = parse_bundle(raw)
@@ -87,15 +88,20 @@ class _Submission:
     root: int
     listing: Listing
     progress: ProgressCallback | None
+    watch: Watch | None
 
     def without_permitted(self, signed: SignedFiles, allowed: tuple[str, ...]) -> _Submission:
         """The submission without the files that the signer left out and that the site lets signers leave out."""
         files = tuple(file for file in self.listing.files if not _is_permitted(file.path, signed, allowed))
-        return _Submission(self.candidate, self.root, Listing(files, self.listing.problems), self.progress)
+        return replace(self, listing=Listing(files, self.listing.problems))
 
     def digest(self) -> Digest | None:
         """The digest of the files as they are, or None if they cannot all be hashed."""
         return self.identify(Pass(self.root, progress=self.progress).run(self.listing.files))
+
+    def read(self, copy: int | None, expected: Mapping[str, Digest]) -> Observed:
+        """Hash every file, in the sight of who watches; `copy` is the directory that receives them, if any does."""
+        return Pass(self.root, copy, expected, self.progress, self.watch).run(self.listing.files)
 
     def identify(self, observed: Observed) -> Digest | None:
         """The digest of what was observed, or None if something there could not be."""
@@ -131,12 +137,11 @@ def _check_and_store(
     covered = (file for file in files if file.path in signed.digests)
     claimed = Manifest(tuple(FileEntry(file.path, file.size, signed.digests[file.path]) for file in covered))
     if early or store.has(claimed.digest):
-        observed = Pass(submission.root, progress=submission.progress).run(files)
-        manifest = _require_signed(submission, observed, signed, signer, early)
+        manifest = _require_signed(submission, submission.read(None, {}), signed, signer, early)
         return manifest, store.confirm(manifest)
     with store.incoming() as incoming:
-        copying = Pass(submission.root, incoming.descriptor, signed.digests, submission.progress)
-        manifest = _require_signed(submission, copying.run(files), signed, signer, early)
+        copied = submission.read(incoming.descriptor, signed.digests)
+        manifest = _require_signed(submission, copied, signed, signer, early)
         return manifest, store.commit(incoming, manifest)
 
 

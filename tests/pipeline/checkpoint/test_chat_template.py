@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.checkpoint import inspect_directory
-from pipeline.checkpoint.chat_template import compare_templates, difference
+from pipeline.checkpoint.chat_template import compare_templates, difference, template_digest
 from pipeline.checkpoint.inspected import Finding
 from pipeline.checkpoint.template_cases import make_cases
 from pipeline.checkpoint.template_child import make_environment, render_case
@@ -101,10 +101,13 @@ def test_more_templates_than_can_be_examined_are_blocked(tmp_path: Path) -> None
 
 def test_a_change_against_the_baseline_is_readable() -> None:
     new = plain("{{ 'Be brief.' }}")
-    (found,) = compare_templates({"chat_template.jinja": new}, {"tokenizer_config.json": CHAT_TEMPLATE})
+    old = {"tokenizer_config.json": CHAT_TEMPLATE}
+    (found,) = compare_templates({"chat_template.jinja": new}, template_digest(old), old)
     assert found.id == "checkpoint.template-changed"
     assert "+{{ 'Be brief.' }}" in found.message
-    assert compare_templates({"a": new}, {"b": new}) == ()
+    assert compare_templates({"a": new}, template_digest({"b": new}), {"b": new}) == ()
+    (unseen,) = compare_templates({"chat_template.jinja": new}, template_digest(old), None)
+    assert (unseen.id, "not in the store" in unseen.message) == (found.id, True)
 
 
 def test_a_long_difference_is_cut() -> None:
