@@ -5,32 +5,41 @@ Release -> admit -> Checkpoint -> evaluate -> Evidence -> decide -> Decision -> 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from pipeline.admission import Admission, admit
-from pipeline.baseline import baseline_evidence
+from pipeline.baseline import baseline_evidence, predecessor_of
 from pipeline.digests import Digest
+from pipeline.errors import RequestError
 from pipeline.evaluation import Laboratory, Schedule, evaluate, schedule
+from pipeline.moment import foreseen, present
+from pipeline.policy.authority import require_pinned
 from pipeline.policy.decision import Decision
 from pipeline.policy.document import Policy
 from pipeline.policy.gate import decide
+from pipeline.policy.waivable import WaiverAccount
 from pipeline.release import Candidate, Release
 from pipeline.run_cards import write_card
 from pipeline.run_directory import CandidateState, RunDirectory, RunFile
-from pipeline.waive import waivers_of
+from pipeline.waive import account_of, keep_waivers, waivers_of
 from pipeline.workplace import Workplace
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A candidate at the end of the flow: its decision and that decision's digest in the evidence store."""
+    """A candidate at the end of the flow: its decision, and what became of its waivers.
+
+    `digest` is that of the decision in the evidence store; None for a preview, which is not recorded and so can be
+    neither approved nor promoted.
+    """
 
     candidate: Candidate
     decision: Decision
-    digest: Digest
+    digest: Digest | None
+    waivers: WaiverAccount = field(default_factory=WaiverAccount)
 
 
 @dataclass(frozen=True)
@@ -42,19 +51,23 @@ class Measured:
 
 
 def run_release(
-    release: Release, policy: Policy, laboratory: Laboratory, run: RunDirectory, *, now: datetime | None = None
+    release: Release, policy: Policy, laboratory: Laboratory, run: RunDirectory, *, stage: str | None = None
 ) -> tuple[Judged, ...]:
     """Take every candidate of `release` through the pipeline; repeat it with the same `run` to go on.
+
+    With `stage`, the candidates are judged for that stage of the registry alone.
 
     Raises:
         AirlockError: of the kind of what went wrong; what had finished is kept and not done again.
     """
-    for candidate in release.candidates:  # a baseline that is missing is said before hours are spent
+    at = present(laboratory.workplace.log)  # what would stop it in the end is said before hours are spent
+    _require_stage(policy, stage, laboratory.workplace)
+    for candidate in release.candidates:
         baseline_evidence(candidate.name, release, laboratory.workplace)
-    run.begin(_run_file(release, policy, now or datetime.now(UTC)))
+    run.begin(_run_file(release, policy, at))
     for measured in measure_release(release, laboratory, log_folder=run.folder):
         _save(measured, run)
-    return gate_run(release, policy, laboratory.workplace, run, now=now)
+    return gate_run(release, policy, laboratory.workplace, run, stage=stage)
 
 
 def measure_release(
@@ -66,7 +79,7 @@ def measure_release(
     model server's log goes; the site's store otherwise.  Raises as `run_release`.
     """
     folder = log_folder or (lambda name: laboratory.workplace.site.store.path / "logs" / name)
-    admissions = [_admit(candidate, laboratory) for candidate in release.candidates]
+    admissions = [_admit(candidate, release, laboratory) for candidate in release.candidates]
     plans = [schedule(a.checkpoint, laboratory) if a.checkpoint else None for a in admissions]
     return tuple(
         _measure(admission, plan, laboratory, folder(admission.candidate.name) / "server.log")
@@ -75,54 +88,107 @@ def measure_release(
 
 
 def gate_run(
-    release: Release, policy: Policy, workplace: Workplace, run: RunDirectory, *, now: datetime | None = None
+    release: Release, policy: Policy, workplace: Workplace, run: RunDirectory, *, stage: str | None = None
 ) -> tuple[Judged, ...]:
-    """Judge every candidate of the run from stored evidence alone, and write its card.  Raises as `judge`."""
+    """Judge every candidate of the run from stored evidence alone, and write its card.
+
+    Raises:
+        DeniedError: the clock was set back, or the policy may not decide for `stage`.
+        EvidenceError: stored evidence is missing, edited, unsigned or about another checkpoint.
+        RequestError: the registry has no such stage.
+    """
+    at = present(workplace.log)
+    _require_stage(policy, stage, workplace)
     workplace.store.put_blob(policy.canonical)
-    at = now or datetime.now(UTC)
-    judged = tuple(judge(candidate, release, policy, workplace, run, at=at) for candidate in release.candidates)
+    judged = tuple(_record(item, workplace, run) for item in _judge_all(release, policy, workplace, run, at, stage))
     for item in judged:
         write_card(run, item.candidate.name, workplace)
     return judged
 
 
-def judge(
-    candidate: Candidate, release: Release, policy: Policy, workplace: Workplace, run: RunDirectory, *, at: datetime
-) -> Judged:
-    """Let the gate decide on a candidate from its stored evidence, and record the decision.
+def preview_run(
+    release: Release,
+    policy: Policy,
+    workplace: Workplace,
+    run: RunDirectory,
+    *,
+    at: datetime,
+    stage: str | None = None,
+) -> tuple[Judged, ...]:
+    """What the gate would say at the coming moment `at` if nothing were measured or signed until then.
 
-    A decision that says what the run's earlier one said keeps that one's time and digest, so that approvals stay valid.
-
-    Raises:
-        EvidenceError: stored evidence is missing, edited, unsigned or about another checkpoint.
+    Nothing is recorded: the run's decisions stay what they are.  Raises as `gate_run`, and RequestError when `at` is
+    not yet to come.
     """
-    name = candidate.name
+    moment = foreseen(at, workplace.log)
+    _require_stage(policy, stage, workplace)
+    return tuple(_judge_all(release, policy, workplace, run, moment, stage))
+
+
+def _judge_all(  # noqa: PLR0917  # what a decision is made from
+    release: Release, policy: Policy, workplace: Workplace, run: RunDirectory, at: datetime, stage: str | None
+) -> Iterator[Judged]:
+    """Every candidate with the gate's decision, which is not recorded yet."""
+    for candidate in release.candidates:
+        state = run.candidate(candidate.name)
+        tally = waivers_of(run, candidate.name, workplace, policy, at=at)
+        decision = decide(
+            policy,
+            workplace.store.evidence_with_reruns(state.subject, state.known),
+            release=release.name,
+            release_digest=release.digest,
+            candidate=candidate.name,
+            at=at,
+            baseline=baseline_evidence(candidate.name, release, workplace, subject=state.subject),
+            stage=stage,
+            waivers=tally.waivers,
+        )
+        yield Judged(candidate, decision, None, account_of(tally, policy, decision))
+
+
+def _record(judged: Judged, workplace: Workplace, run: RunDirectory) -> Judged:
+    """Make the decision the run's.
+
+    One that says what the run's earlier one said keeps that one's time and digest, so that approvals stay valid.
+    """
+    name, decision = judged.candidate.name, judged.decision
     state = run.candidate(name)
-    decision = decide(
-        policy,
-        workplace.store.evidence_with_reruns(state.subject, state.known),
-        release=release.name,
-        release_digest=release.digest,
-        candidate=name,
-        at=at,
-        baseline=baseline_evidence(name, release, workplace, subject=state.subject),
-        waivers=waivers_of(run, name, workplace, policy, at=at).waivers,
-    )
     digest = _unchanged(decision, state.decision, workplace)
     if digest is None:
+        keep_waivers(run, name, workplace, decision)
         digest = workplace.store.record_decision(decision, workplace.key)
         workplace.store.record_summaries(digest, workplace.key)
-        details = {"candidate": name, "decision": digest, "verdict": decision.verdict, "policy": decision.policy_digest}
+        details = {
+            "candidate": name,
+            "decision": digest,
+            "verdict": decision.verdict,
+            "policy": decision.policy_digest,
+            "stage": decision.stage,
+        }
         workplace.log.append("decided", decision.subject, details, workplace.key)
-        state = state.model_copy(update={"decision": digest, "promotion": None})
-        run.save(name, state)
-    return Judged(candidate, workplace.store.decision(digest), digest)
+        run.save(name, state.model_copy(update={"decision": digest, "promotion": None}))
+    return replace(judged, decision=workplace.store.decision(digest), digest=digest)
 
 
-def _admit(candidate: Candidate, laboratory: Laboratory) -> Admission:
+def _require_stage(policy: Policy, stage: str | None, workplace: Workplace) -> None:
+    """Check that there is such a stage, and that the policy may decide for it."""
+    site = workplace.site
+    if stage is None:
+        return
+    if stage not in site.registry.stages:
+        raise RequestError(
+            f"there is no stage '{stage}'",
+            why=f"The registry's stages are: {', '.join(site.registry.stages)}.",
+            remedy="Name one of them with --stage, or add this one to [registry] stages in airlock.toml.",
+        )
+    require_pinned(policy.name, policy.digest, stage, site.policies.pinned)
+
+
+def _admit(candidate: Candidate, release: Release, laboratory: Laboratory) -> Admission:
+    predecessor = predecessor_of(candidate.name, release, laboratory.workplace)
     step = laboratory.progress.expect(f"{candidate.name}: signature and files", 2.0)
     laboratory.progress.start(step)
-    admission = admit(candidate, laboratory.workplace, lambda _bytes: None)
+    admission = admit(candidate, laboratory.workplace, lambda _bytes: None, predecessor=predecessor)
     laboratory.progress.finish(step)
     if admission.denial is not None:
         laboratory.progress.say(f"{candidate.name}: stopped: {admission.denial.what}")

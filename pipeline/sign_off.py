@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from pipeline.admission import verified_from_predicate
@@ -16,6 +16,7 @@ from pipeline.digests import Digest, hex_of, sha256
 from pipeline.errors import ApprovalError, PromotionError, RequestError
 from pipeline.files import read_bounded
 from pipeline.keys import SigningKey
+from pipeline.moment import present
 from pipeline.policy.authority import require_pinned
 from pipeline.policy.decision import Decision
 from pipeline.registry.interface import CARD, Attachment
@@ -25,6 +26,7 @@ from pipeline.release import Candidate, load_release
 from pipeline.run_cards import write_card
 from pipeline.run_directory import CandidateState, PromotionState, RunDirectory
 from pipeline.signature.verified import VerifiedCandidate
+from pipeline.standing import require_stage, require_standing
 from pipeline.workplace import Workplace
 
 
@@ -53,11 +55,13 @@ def approve_candidate(
 
     Raises:
         ApprovalError: the key is nobody's at this site, its owner does not hold the role, or the decision is not GO.
+        DeniedError: the clock was set back, or the decision was made for another stage than `stage`.
         RequestError: the run has no such candidate, or it was not decided yet.
     """
+    now = present(workplace.log)
     state, decision, digest = _decided(run, name, workplace)
+    require_stage(decision, stage)
     person = _owner(workplace, key, role)
-    now = datetime.now(UTC)
     envelope = make_approval(
         decision, digest, role=role, comment=comment, key=key, expires=expires, stage=stage, says=says, at=now
     )
@@ -70,8 +74,8 @@ def approve_candidate(
 
 def approvals_of(run: RunDirectory, name: str, workplace: Workplace, *, stage: str | None = None) -> Tally:
     """How far the candidate's approvals have come.  Raises as `approve_candidate`."""
+    at = present(workplace.log)
     _, decision, digest = _decided(run, name, workplace)
-    at = datetime.now(UTC)
     return tally_approvals(decision, digest, run.approvals(name), workplace.site, at=at, stage=stage)
 
 
@@ -84,17 +88,22 @@ def promote_candidate(
 
     Raises:
         ApprovalError: the decision is not GO, or approvals are missing.
-        PromotionError: what is to be promoted is not what was decided, or the stage has moved on.
+        DeniedError: the clock was set back, or the policy may not decide for the stage.
+        PromotionError: what is to be promoted is not what was decided, was judged for another stage, would be judged
+            otherwise by now, or the stage has moved on.
         RequestError: the run has no such candidate, or the registry no such stage.
     """
     from pipeline.registry.opening import open_registry
 
+    at = present(workplace.log)
     state, decision, digest = _decided(run, name, workplace)
-    at = datetime.now(UTC)
     approvals = run.approvals(name)
     check = check_break_glass if break_glass else check_approvals
+    require_stage(decision, stage)
     require_pinned(decision.policy, decision.policy_digest, stage, workplace.site.policies.pinned)
     approved = check(decision, digest, approvals, workplace.site, at=at, stage=stage)
+    if not break_glass:
+        require_standing(decision, workplace, at)
     verified = _verified(run, name, state, workplace)
     write_card(run, name, workplace)
     promotion = promote(

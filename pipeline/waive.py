@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pipeline.approvals.people import people_of
 from pipeline.approvals.waivers import WaiverTally, make_waiver, read_waivers
@@ -11,7 +11,10 @@ from pipeline.digests import Digest, hex_of, sha256
 from pipeline.errors import ApprovalError, RequestError
 from pipeline.files import read_bounded, write_atomic
 from pipeline.keys import SigningKey
+from pipeline.moment import present
+from pipeline.policy.decision import Decision
 from pipeline.policy.document import Policy, parse_policy
+from pipeline.policy.waivable import WaiverAccount, objection
 from pipeline.run_directory import RunDirectory
 from pipeline.workplace import Workplace
 
@@ -55,7 +58,7 @@ def grant_waiver(run: RunDirectory, name: str, workplace: Workplace, grant: Gran
             why=f"The decision on '{name}' has: {', '.join(rules)}.",
             remedy="Name one of them with --rule.",
         )
-    now = datetime.now(UTC)
+    now = present(workplace.log)
     envelope = make_waiver(
         subject=decision.subject,
         name=f"{decision.release}/{name}",
@@ -88,21 +91,45 @@ def grant_waiver(run: RunDirectory, name: str, workplace: Workplace, grant: Gran
 
 
 def waivers_of(run: RunDirectory, name: str, workplace: Workplace, policy: Policy, *, at: datetime) -> WaiverTally:
-    """The candidate's waivers, ready for the gate, and kept with the evidence so that the decision can be recomputed.
+    """The candidate's waivers, ready for the gate.
 
     Raises:
         ApprovalError, KeyFileError: the site's people cannot be told apart.
         StorageError: the disk failed.
     """
-    envelopes = [read_bounded(path) for path in sorted((run.folder(name) / "waivers").glob("*.json"))]
+    envelopes = _envelopes(run, name)
     if not envelopes:
         return WaiverTally((), (), ())
-    tally = _read(envelopes, workplace, policy, run.candidate(name).subject, at)
-    counted = {waiver.digest for waiver in tally.waivers}
-    for envelope in envelopes:
-        if sha256(envelope) in counted:
+    return _read(envelopes, workplace, policy, run.candidate(name).subject, at)
+
+
+def keep_waivers(run: RunDirectory, name: str, workplace: Workplace, decision: Decision) -> None:
+    """Keep the waivers that were given to the gate with the evidence, so that the decision can be recomputed."""
+    for envelope in _envelopes(run, name):
+        if sha256(envelope) in decision.waivers:
             workplace.store.put_blob(envelope)
-    return tally
+
+
+def account_of(tally: WaiverTally, policy: Policy, decision: Decision) -> WaiverAccount:
+    """What became of each waiver in the decision, for people to read and to act on."""
+    waived = {result.rule for result in decision.waived}
+    said: dict[str, list[str]] = {"used": [], "unused": [], "expired": [], "void": list(tally.void)}
+    for waiver in tally.waivers:
+        problem = objection(waiver, policy.file, decision.subject, decision.decided)
+        words = f"The waiver of '{waiver.rule}' ({waiver.ticket})"
+        if waiver.until <= decision.decided:
+            said["expired"].append(f"{words} ended on {waiver.until:%Y-%m-%d}.")
+        elif problem is not None:
+            said["void"].append(f"{words} does not count: {problem}.")
+        elif waiver.rule in waived:
+            said["used"].append(f"{words} is used.")
+        else:
+            said["unused"].append(f"{words} is not needed: the rule passes without it.")
+    return WaiverAccount(expiring=tally.expiring, **{word: tuple(lines) for word, lines in said.items()})
+
+
+def _envelopes(run: RunDirectory, name: str) -> list[bytes]:
+    return [read_bounded(path) for path in sorted((run.folder(name) / "waivers").glob("*.json"))]
 
 
 def _read(envelopes: list[bytes], workplace: Workplace, policy: Policy, subject: Digest, at: datetime) -> WaiverTally:

@@ -108,6 +108,20 @@ class Organisation:
         promoted = self.promote()
         assert promoted.code == ExitCode.YES, promoted.stderr
 
+    def copied(self, root: Path) -> Organisation:
+        """The same organisation at `root`, with everything at the same relative place."""
+        shutil.copytree(self.root, root)
+        copy = Organisation(root)
+        file = copy.run / "run.json"
+        file.write_text(file.read_text().replace(str(self.root), str(root)))
+        return copy
+
+    def policy(self, name: str, text: str) -> Path:
+        """A policy of this name, with the rest of its file as `text`."""
+        path = self.root / f"{name}.yaml"
+        path.write_text(f"apiVersion: airlock/v1\nkind: Policy\nname: {name}\n{text}")
+        return path
+
     def replace_checkpoint(self, *, seed: int) -> None:
         """Put other weights, signed by the publisher, in the place of the checkpoint."""
         shutil.rmtree(self.root / "checkpoint")

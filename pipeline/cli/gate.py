@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.cli.approve import moment
 from pipeline.cli.output import ExitCode, Output
-from pipeline.cli.run import add_policy_argument
+from pipeline.cli.run import add_policy_argument, add_stage_argument
 from pipeline.errors import RequestError
 
 if TYPE_CHECKING:
@@ -21,15 +23,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("run", type=Path, metavar="RUN", help="the folder that 'airlock run' wrote")
     add_policy_argument(parser)
+    add_stage_argument(parser)
+    parser.add_argument("--at", type=coming, metavar="TIME", help="preview the verdict of a coming day, unrecorded")
     parser.add_argument("--explain", metavar="RULE", help="say everything about one rule")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write the results as JUnit XML too")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a merge request too")
 
 
+def coming(text: str) -> datetime:
+    """A day, or a time with its zone; a day without a time begins at midnight in UTC.  Raises ValueError otherwise."""
+    if len(text) == len("2027-01-31"):
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    return moment(text)
+
+
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Judge every candidate of the run; nothing is measured."""
     from pipeline.cli import verdicts
-    from pipeline.flow import gate_run
+    from pipeline.flow import gate_run, preview_run
     from pipeline.policy.authority import authorised_policy
     from pipeline.release import load_release
     from pipeline.run_directory import RunDirectory
@@ -39,25 +50,30 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     folder = RunDirectory(arguments.run)
     release = load_release(folder.run().release_path)
     policy = authorised_policy(arguments.policy, workplace.site)
-    judged = gate_run(release, policy, workplace, folder)
+    stage, at = arguments.stage, arguments.at
+    if at is None:
+        judged = gate_run(release, policy, workplace, folder, stage=stage)
+    else:
+        judged = preview_run(release, policy, workplace, folder, at=at, stage=stage)
     _write_reports(judged, arguments)
     text = verdicts.to_text(judged)
     if arguments.explain is not None:
-        text = _explanations(judged, arguments.explain, policy, workplace)
+        text = "\n".join([*verdicts.heading(judged[0]), _explanations(judged, arguments.explain, policy, workplace)])
     verdict = verdicts.on_release(policy, judged)
-    output.result({"release": release.name, "verdict": verdict, "candidates": verdicts.to_json(judged)}, text)
+    document = {"release": release.name, "verdict": verdict, "preview": at is not None}
+    output.result({**document, "candidates": verdicts.to_json(judged)}, text)
     return verdicts.exit_code(verdict)
 
 
 def _write_reports(judged: Sequence[Judged], arguments: argparse.Namespace) -> None:
     from pipeline.files import write_atomic
-    from pipeline.policy.report import junit_xml, markdown
+    from pipeline.policy.report import Reported, junit_xml, markdown
 
-    decisions = [item.decision for item in judged]
+    reports = [Reported(item.decision, item.waivers, preview=item.digest is None) for item in judged]
     if arguments.junit is not None:
-        write_atomic(arguments.junit, junit_xml(decisions))
+        write_atomic(arguments.junit, junit_xml(reports))
     if arguments.markdown is not None:
-        write_atomic(arguments.markdown, markdown(decisions).encode())
+        write_atomic(arguments.markdown, markdown(reports).encode())
 
 
 def _explanations(judged: Sequence[Judged], rule: str, policy: Policy, workplace: Workplace) -> str:

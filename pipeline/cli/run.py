@@ -12,6 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("release", type=Path, metavar="RELEASE", help="release.yaml: what is proposed")
     add_policy_argument(parser)
+    add_stage_argument(parser)
     parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder; an existing one is gone on with")
     add_measuring_arguments(parser)
 
@@ -20,6 +21,12 @@ def add_policy_argument(parser: argparse.ArgumentParser) -> None:
     """The policy, for every command that judges."""
     text = "a policy file, or the name of a built-in policy"
     parser.add_argument("--policy", type=Path, required=True, metavar="P", help=text)
+
+
+def add_stage_argument(parser: argparse.ArgumentParser) -> None:
+    """The stage, for every command that judges."""
+    text = "judge for this stage of the registry only; without it, the rules for every stage count"
+    parser.add_argument("--stage", metavar="S", help=text)
 
 
 def add_measuring_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +55,7 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     release = load_release(arguments.release)
     policy = authorised_policy(arguments.policy, laboratory.workplace.site)
     folder = RunDirectory(arguments.run or default_run(release.name))
-    judged = run_release(release, policy, laboratory, folder)
+    judged = run_release(release, policy, laboratory, folder, stage=arguments.stage)
     verdict = verdicts.on_release(policy, judged)
     document = {"release": release.name, "run": str(folder.root), "verdict": verdict}
     output.result({**document, "candidates": verdicts.to_json(judged)}, verdicts.to_text(judged))

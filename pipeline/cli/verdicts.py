@@ -31,13 +31,17 @@ def on_release(policy: Policy, judged: Sequence[Judged]) -> Verdict:
 
 
 def to_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
-    """One object a candidate."""
+    """One object a candidate; `preview` is the moment looked at where the decision is a preview and no more."""
     return [
         {
             "candidate": item.candidate.name,
             "verdict": item.decision.verdict,
+            "result": item.decision.result,
             "checkpoint": item.decision.subject,
             "decision": item.digest,
+            "stage": item.decision.stage,
+            "preview": None if item.digest else item.decision.decided.isoformat(),
+            "waivers": item.waivers.as_lists(),
             "rules": [
                 {"rule": r.rule, "outcome": r.outcome, "severity": r.severity, "reason": r.reason, "remedy": r.remedy}
                 for r in item.decision.results
@@ -48,11 +52,34 @@ def to_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
 
 
 def to_text(judged: Sequence[Judged]) -> str:
-    """A table of the candidates, and below it what stands against each that may not go on."""
+    """A table of the candidates; below it what stands against each that may not go on, and what became of waivers."""
     width = max(len(item.candidate.name) for item in judged)
-    lines = [f"{'CANDIDATE':{width}}  {'VERDICT':12}  BECAUSE"]
-    lines += [f"{item.candidate.name:{width}}  {item.decision.verdict:12}  {because(item)}" for item in judged]
-    return "\n".join([*lines, objections(judged)]).rstrip()
+    lines = [*heading(judged[0]), f"{'CANDIDATE':{width}}  {'VERDICT':12}  BECAUSE"]
+    lines += [f"{item.candidate.name:{width}}  {_verdict(item):12}  {because(item)}" for item in judged]
+    return "\n".join([*lines, objections(judged), *_waivers(judged)]).rstrip()
+
+
+def heading(item: Judged) -> list[str]:
+    """What a reader must not overlook: that it is a preview, and for which stage it was judged."""
+    decided, stage = item.decision.decided, item.decision.stage
+    preview = f"PREVIEW of {decided:%Y-%m-%d %H:%M} UTC: not recorded; it can be neither approved nor promoted."
+    return [preview] * (item.digest is None) + [f"For the stage '{stage}'."] * (stage is not None)
+
+
+def _verdict(item: Judged) -> str:
+    return f"{item.decision.verdict}, waived" if item.decision.result == "PASS_WITH_WAIVER" else item.decision.verdict
+
+
+def _waivers(judged: Sequence[Judged]) -> list[str]:
+    """What somebody has to do something about: a waiver that is used and lasts needs nobody."""
+    lines = [
+        f"{item.candidate.name}: {word}: {line}"
+        for item in judged
+        for word, found in item.waivers.as_lists().items()
+        if word != "used"
+        for line in found
+    ]
+    return ["\nWaivers to look after:", *(f"  {line}" for line in lines)] if lines else []
 
 
 def objections(judged: Sequence[Judged]) -> str:

@@ -20,8 +20,27 @@ RuleSeverity = Literal["block", "warn", "info"]
 
 
 @dataclass(frozen=True)
+class Corrected:
+    """A measured value with the errors of its grader taken out: what it would be, had people graded.
+
+    `sensitivity` and `specificity` are the grader's record on labels by people, as (right, all).
+    """
+
+    grader: str
+    estimate: float
+    low: float
+    high: float
+    sensitivity: tuple[int, int]
+    specificity: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Interval:
-    """A measured value with its one- or two-sided confidence bounds, and the number of items it rests on."""
+    """A measured value with its one- or two-sided confidence bounds, and the number of items it rests on.
+
+    Where a grader that errs gave the values, `estimate` is as it graded, and the bounds hold in both readings: as
+    graded, and as `corrected`.
+    """
 
     estimate: float
     low: float
@@ -30,6 +49,7 @@ class Interval:
     samples: int
     invalid: int
     method: str
+    corrected: Corrected | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +130,13 @@ class Decision:
         """The rules that did not pass and were waived: with any, GO is a pass with waiver and never a plain pass."""
         return tuple(result for result in self.results if result.outcome == "waived")
 
+    @property
+    def result(self) -> str:
+        """The verdict with a mark: GO is PASS, or PASS_WITH_WAIVER and then never PASS; the others stay as they are."""
+        if self.verdict != "GO":
+            return self.verdict
+        return "PASS_WITH_WAIVER" if self.waived else "PASS"
+
 
 DECISION_TYPE = "urn:airlock:decision:v1"
 
@@ -123,7 +150,8 @@ def decision_to_json(decision: Decision) -> bytes:
     document["decided"] = decision.decided.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     for result in document["results"]:
         if result["measured"] is not None:
-            result["measured"] = {name: _finite(value) for name, value in result["measured"].items()}
+            found = {name: _finite(value) for name, value in result["measured"].items()}
+            result["measured"] = {name: value for name, value in found.items() if (name, value) != ("corrected", None)}
     return canonical_json(document)
 
 

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
 from pipeline.digests import Digest
 from pipeline.policy.decision import RuleResult, Waiver
 from pipeline.policy.language import PolicyFile, duration, is_built_in
+
+
+@dataclass(frozen=True)
+class WaiverAccount:
+    """What became of a candidate's waivers: a sentence each, under the word that a reader looks for.
+
+    A waiver that is `expiring` is also used or unused; `void` ones never counted (forged, not allowed, not yet begun).
+    """
+
+    used: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+    expiring: tuple[str, ...] = ()
+    expired: tuple[str, ...] = ()
+    void: tuple[str, ...] = ()
+
+    def as_lists(self) -> dict[str, list[str]]:
+        """The sentences by word, for reports; words without any are left out."""
+        return {field.name: list(lines) for field in fields(self) if (lines := getattr(self, field.name))}
 
 
 def waivable(policy: PolicyFile, rule: str) -> bool:

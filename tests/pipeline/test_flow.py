@@ -6,11 +6,7 @@ The real model and the real server take the same way in tests/test_demo.py.
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from pipeline.cli.output import ExitCode
 from pipeline.run_directory import RunDirectory
@@ -18,34 +14,6 @@ from tests.fakes.brain import Asked, Brain, Faults
 from tests.fakes.openai_server import FakeServer
 from tests.fakes.pupil import Pupil
 from tests.runs import Organisation, found_organisation
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServer]:
-    from tests.assets.checkpoints import make_tiny_checkpoint
-
-    checkpoint = make_tiny_checkpoint(tmp_path_factory.mktemp("served") / "tiny")
-    with FakeServer(checkpoint, Pupil().brain, name="good") as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def judged(server: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> Organisation:
-    """An organisation whose release was run and judged GO; copy it before changing it."""
-    organisation = found_organisation(tmp_path_factory.mktemp("judged") / "site")
-    ran = organisation.release(server.url)
-    assert ran.code == ExitCode.YES, ran.stdout + ran.stderr
-    return organisation
-
-
-@pytest.fixture
-def site(judged: Organisation, tmp_path: Path) -> Organisation:
-    """A copy of the judged organisation at the same relative places, to do with as a test likes."""
-    shutil.copytree(judged.root, tmp_path / "site")
-    moved = Organisation(tmp_path / "site")
-    file = moved.run / "run.json"
-    file.write_text(file.read_text().replace(str(judged.root), str(moved.root)))
-    return moved
 
 
 def test_a_good_candidate_is_approved_promoted_and_proved(site: Organisation) -> None:

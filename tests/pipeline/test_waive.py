@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.cli.output import ExitCode
-from tests.fakes.openai_server import FakeServer
-from tests.fakes.pupil import Pupil
-from tests.runs import Organisation, Ran, found_organisation
+from tests.runs import Organisation, Ran
 
 RULE = "bias.none"
 STRICT = f"""
@@ -33,26 +29,17 @@ approvals: [{{role: compliance, count: 1}}, {{role: security, count: 1}}]
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Organisation]:
+def refused(judged: Organisation, tmp_path_factory: pytest.TempPathFactory) -> Organisation:
     """An organisation whose policy asks for more than its candidate can show."""
-    from tests.assets.checkpoints import make_tiny_checkpoint
-
-    folder = tmp_path_factory.mktemp("refused")
-    organisation = found_organisation(folder / "site")
+    organisation = judged.copied(tmp_path_factory.mktemp("refused") / "site")
     (organisation.root / "strict.yaml").write_text(STRICT)
-    with FakeServer(make_tiny_checkpoint(folder / "tiny"), Pupil().brain, name="good") as server:
-        assert organisation.release(server.url).code == ExitCode.YES
     assert gate(organisation).code == ExitCode.DENIED
-    yield organisation
+    return organisation
 
 
 @pytest.fixture
 def site(refused: Organisation, tmp_path: Path) -> Organisation:
-    shutil.copytree(refused.root, tmp_path / "site")
-    moved = Organisation(tmp_path / "site")
-    file = moved.run / "run.json"
-    file.write_text(file.read_text().replace(str(refused.root), str(moved.root)))
-    return moved
+    return refused.copied(tmp_path / "site")
 
 
 def gate(site: Organisation) -> Ran:

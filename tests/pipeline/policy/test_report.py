@@ -14,7 +14,7 @@ from pipeline.keys import generate_key
 from pipeline.policy.attested import SVR_TYPE, VSA_TYPE
 from pipeline.policy.decision import Decision
 from pipeline.policy.explain import decision_table, explain
-from pipeline.policy.report import junit_xml, markdown
+from pipeline.policy.report import Reported, junit_xml, markdown
 from tests.pipeline.policy.builders import decided, evidence, limit, measurement, policy, rate, result
 
 
@@ -30,7 +30,7 @@ def bad(tmp_path: Path) -> Decision:
 
 
 def test_junit_counts_what_blocks(good: Decision, bad: Decision) -> None:
-    passed, failed = Xml.fromstring(junit_xml([good, bad])).findall("testsuite")  # noqa: S314  # our own output
+    passed, failed = Xml.fromstring(junit_xml([Reported(good), Reported(bad)])).findall("testsuite")  # noqa: S314  # our own output
     assert (passed.get("failures"), failed.get("failures")) == ("0", "1")
     assert failed.get("tests") == str(len(bad.results))
     (failure,) = failed.findall(".//failure")
@@ -40,7 +40,7 @@ def test_junit_counts_what_blocks(good: Decision, bad: Decision) -> None:
 
 
 def test_markdown_has_a_row_for_every_rule(good: Decision, bad: Decision) -> None:
-    text = markdown([good, bad])
+    text = markdown([Reported(good), Reported(bad)])
     assert "**GO**" in text
     assert "**NO-GO**" in text
     for entry in bad.results:
@@ -50,8 +50,8 @@ def test_markdown_has_a_row_for_every_rule(good: Decision, bad: Decision) -> Non
 def test_attack_hostile_text_stays_text(bad: Decision) -> None:
     hostile = "\x00\x1b[2J </testcase> <img src=x> | `code` \ud800 [a](b)\n# head"
     decision = replace(bad, results=(replace(bad.results[0], reason=hostile, severity="block", outcome="fail"),))
-    Xml.fromstring(junit_xml([decision]))  # noqa: S314  # our own output
-    text = markdown([decision])
+    Xml.fromstring(junit_xml([Reported(decision)]))  # noqa: S314  # our own output
+    text = markdown([Reported(decision)])
     assert "<img" not in text.replace("\\<", "")
     assert "\x1b" not in text
     assert "\n# head" not in text
@@ -114,4 +114,4 @@ def test_a_pass_with_a_waiver_is_marked(tmp_path: Path, bad: Decision) -> None:
     waived = replace(bad, results=results, verdict="GO", waivers=(sha256(b"waiver"),))
     _, simple = (store.statement(one) for one in store.record_summaries(store.record_decision(waived, key), key))
     assert "AIRLOCK_TEST_WAIVED_GO" in simple.predicate["properties"]
-    assert "with waivers" in markdown([waived])
+    assert "with waivers" in markdown([Reported(waived)])

@@ -1,0 +1,67 @@
+"""Whether a recorded decision still says yes where and when it is used: to sign it, and to promote by it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pipeline.approvals.people import people_of
+from pipeline.approvals.waivers import read_waivers
+from pipeline.errors import PromotionError
+from pipeline.policy.decision import Decision
+from pipeline.policy.document import parse_policy
+from pipeline.policy.gate import decide
+from pipeline.replay import split_evidence
+from pipeline.workplace import Workplace
+
+
+def require_stage(decision: Decision, stage: str | None) -> None:
+    """Check that the decision was made for `stage`, or for every stage: then the rules for this one counted too.
+
+    Raises:
+        PromotionError: it was made for another stage, under whose rules nothing is said of this one.
+    """
+    if stage is None or decision.stage in (None, stage):
+        return
+    raise PromotionError(
+        f"the decision on '{decision.candidate}' is for another stage",
+        why=f"It was judged for '{decision.stage}', where other rules may hold than in '{stage}'.",
+        remedy=f"Have the gate judge it: 'airlock gate --stage {stage}'.",
+        subject=decision.subject,
+    )
+
+
+def require_standing(decision: Decision, workplace: Workplace, at: datetime) -> None:
+    """Judge again, at the moment `at`, by the same policy and with every run recorded since: it must still be GO.
+
+    Between a decision and its use evidence grows old, waivers end, rules come into force and checks are run again.
+
+    Raises:
+        PromotionError: the verdict is another by now.
+        EvidenceError: what the decision rests on is missing from the store or was edited.
+    """
+    store = workplace.store
+    own, baseline = split_evidence(decision, store)
+    policy = parse_policy(store.blob(decision.policy_digest))
+    envelopes = [store.blob(digest) for digest in decision.waivers]
+    waivers = read_waivers(envelopes, people_of(workplace.site), policy.file, subject=decision.subject, at=at).waivers
+    by_now = decide(
+        policy,
+        store.evidence_with_reruns(decision.subject, own.digests),
+        release=decision.release,
+        release_digest=decision.release_digest,
+        candidate=decision.candidate,
+        at=at,
+        baseline=baseline,
+        stage=decision.stage,
+        waivers=waivers,
+    )
+    if by_now.verdict == "GO":
+        return
+    blocking = [r for r in by_now.results if r.severity == "block" and r.outcome not in ("pass", "waived")]
+    raise PromotionError(
+        f"the decision on '{decision.candidate}' no longer stands",
+        why=f"It was GO on {decision.decided:%Y-%m-%d}; by now it would be {by_now.verdict}.",
+        remedy="Measure anew what is too old, then have the gate decide again.",
+        subject=decision.subject,
+        problems=tuple(f"{result.rule}: {result.reason}" for result in blocking),
+    )
