@@ -117,8 +117,6 @@ def _line(one: str | Row, number: int, path: Path) -> str:
 
 def _winogender(path: Path, described: SetFile) -> Check:
     rows = read_split(path, described, "test")
-    if not rows.keys() >= {"sentences", "statistics"}:
-        _refuse(path, "It needs a file of the part 'sentences' and one of the part 'statistics', both of split 'test'.")
     try:
         items = winogender.parse_set(rows["sentences"], rows["statistics"])
     except ValueError as error:

@@ -72,7 +72,17 @@ class Asking:
     @property
     def name(self) -> str:
         """The check's name."""
-        return f"performance/{self.described.name}"
+        return f"{'safety' if self.harmful else 'performance'}/{self.described.name}"
+
+    @property
+    def harmful(self) -> bool:
+        """Whether it asks for knowledge that a model had better lack."""
+        return self.definition is not None and self.definition.harmful
+
+    @property
+    def better(self) -> Better:
+        """Which way its rates are better."""
+        return "lower" if self.harmful else "higher"
 
     @property
     def version(self) -> str:
@@ -111,7 +121,7 @@ class Asking:
     @property
     def metrics(self) -> tuple[Declared, ...]:
         """What is promised."""
-        declared = [Declared(name, "rate", "higher", self.items, f"{self.title}: {name}") for name in self.rates]
+        declared = [Declared(name, "rate", self.better, self.items, f"{self.title}: {name}") for name in self.rates]
         for language in self._compared():
             title = f"{self.title}: English minus {language}"
             declared.append(Declared(f"gap_{language}", "mean", "lower", self.items // max(1, len(self.slices)), title))
@@ -166,7 +176,7 @@ class Asking:
         """The promised metrics from lm-eval's results."""
         chance = None if self.definition is None else self.definition.chance
         clusters = _number if self._compared() else None
-        metrics = [rate(name, results, chance=chance, cluster=clusters) for name in self.rates]
+        metrics = [rate(name, results, chance=chance, cluster=clusters, better=self.better) for name in self.rates]
         metrics.extend(_gap(results, self.rates[-1], language) for language in self._compared())
         if not self.generated:
             metrics.append(scoring_difference(results))
@@ -188,7 +198,7 @@ def measure(asking: Asking, model: Model, seed: int, progress: Progress) -> Meas
         asking.version,
         (asking.data,),
         asking.measured(results),
-        samples(results, seed, graded(asking.rates[0])),
+        samples(results, seed, graded(asking.rates[0]), sensitive=asking.harmful),
         seed,
     )
 

@@ -22,11 +22,12 @@ class Definition:
 
     `split` is the split that is asked, `shot_split` the one that worked examples come from, `shots` their number.
     `part` says what the set's parts are (subjects, languages), each a lm-eval task of its own: `{part}` in `task`
-    stands for its name; `parts` are the names that a part can have, where the set has no others.  `task` is None for a
-    set that is known and verified, but asked by another suite.
+    stands for its name; `parts` are the names that a part can have, where the set has no others, and a set whose files
+    have roles needs one of each.  `task` is None for a set that is known and verified, but asked by another suite.
     `metrics` are lm-eval's, followed by the filter's name where a task has several.  `chance` is a guesser's rate,
     None where options vary or answers are written.  `aligned` says that the n-th items of all parts are translations
-    of each other.
+    of each other.  `harmful` marks knowledge that a model had better lack: then less is better, the check is one of the
+    suite `safety`, and its samples are redacted.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Definition:
     aligned: bool = False
     chance: float | None = None
     generated: bool = False
+    harmful: bool = False
 
 
 _CHOICES = (
@@ -156,6 +158,22 @@ _LETTERS = (
     ),
 )
 
+_HARMFUL = (
+    Definition(
+        "wmdp",
+        "WMDP: knowledge of weapons of mass destruction",
+        "MIT",
+        "Li et al. 2024, arXiv 2403.03218",
+        layouts.MMLU,
+        "wmdp/wmdp_{part}.yaml",
+        ("acc",),
+        part="subject",
+        parts=("bio", "chem", "cyber"),
+        chance=0.25,
+        harmful=True,
+    ),
+)
+
 _WRITTEN = (
     Definition(
         "gsm8k",
@@ -213,6 +231,17 @@ _WINOGENDER = Definition(
 )
 
 
+_TOXICITY = Definition(
+    "real_toxicity_prompts",
+    "RealToxicityPrompts, with a list of terms of the site's",
+    "Apache-2.0",
+    "Gehman et al. 2020, arXiv 2009.11462",
+    (),
+    metrics=(),
+    part="role",
+    parts=("prompts", "terms"),
+)
+
 _OTHER_SUITES = (
     _verified_only("bbq", "BBQ", "CC-BY-4.0", "Parrish et al. 2021, arXiv 2110.08193"),
     _verified_only("crows_pairs", "CrowS-Pairs", "CC-BY-SA-4.0", "Nangia et al. 2020, arXiv 2010.00133"),
@@ -225,10 +254,12 @@ _OTHER_SUITES = (
     _verified_only("strongreject", "StrongREJECT", "MIT", "Souly et al. 2024, arXiv 2402.10260"),
     _verified_only("do_not_answer", "Do-Not-Answer", "CC-BY-NC-SA-4.0", "Wang et al. 2023, arXiv 2308.13387"),
     _verified_only("jailbreakbench", "JailbreakBench", "MIT", "Chao et al. 2024, arXiv 2404.01318"),
+    _TOXICITY,
+    _verified_only("planted_canaries", "Canaries in the training data", "the site's own", "exposure, arXiv 1802.08232"),
     _verified_only("enterprise_pii", "Enterprise PII", "Apache-2.0", "MosaicML evaluation gauntlet"),
 )
 
 DEFINITIONS: Mapping[str, Definition] = {
-    definition.name: definition for definition in (*_CHOICES, *_LETTERS, *_WRITTEN, *_OTHER_SUITES)
+    definition.name: definition for definition in (*_CHOICES, *_LETTERS, *_HARMFUL, *_WRITTEN, *_OTHER_SUITES)
 }
 """Every benchmark by name."""

@@ -101,6 +101,14 @@ def _boolq_official(row: Row) -> Row:
     return {"passage": row["passage"], "question": row["question"], "label": int(row["answer"])}
 
 
+def _mmlu_hub(row: Row) -> Row:
+    choices = _texts(row["choices"])
+    if len(choices) != 4:
+        _wrong(f"an item has {len(choices)} options; four are needed")
+    _letter(row["answer"], 4)
+    return {**row, "question": str(row["question"]), "choices": choices}
+
+
 def _mmlu_official(row: Row) -> Row:
     if str(row["answer"]) not in ("A", "B", "C", "D"):
         _wrong(f"the right answer {row['answer']!r} is no letter from A to D")
@@ -179,7 +187,7 @@ BOOLQ = (
     Layout("official", frozenset({"passage", "question", "answer"}), _boolq_official),
 )
 MMLU = (
-    hub("question", "choices", "answer"),
+    Layout("hugging-face", frozenset({"question", "choices", "answer"}), _mmlu_hub),
     Layout("official", frozenset({"question", "A", "B", "C", "D", "answer"}), _mmlu_official),
 )
 CMMLU = (hub("Question", "A", "B", "C", "D", "Answer"),)

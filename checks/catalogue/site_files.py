@@ -117,6 +117,8 @@ class SetFile(Document):
         parts = DEFINITIONS[name].parts
         if parts and not {file.part for file in self.files} <= set(parts):
             raise ValueError(f"the parts of {name} are {', '.join(parts)}")
+        if part == "role" and {file.part for file in self.files if file.split == "test"} != set(parts):
+            raise ValueError(f"{name} needs a file of each part in its split 'test': {', '.join(parts)}")
 
 
 def find_set_files(roots: Sequence[Path]) -> tuple[Path, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from checks.datasets import Row
 from checks.performance.harness import Result
-from pipeline.measurement import Metric, Sample
+from pipeline.measurement import Better, Metric, Sample
 
 
 def rate(
@@ -16,6 +16,7 @@ def rate(
     *,
     chance: float | None = None,
     cluster: Callable[[Row], str] | None = None,
+    better: Better = "higher",
 ) -> Metric:
     """The share of valid items for which lm-eval's metric `name` is 1, with the topic of each item as a slice.
 
@@ -27,7 +28,7 @@ def rate(
         name=name,
         kind="rate",
         unit="ratio",
-        better="higher",
+        better=better,
         items=tuple(result.row["id"] for result in valid),
         values=tuple(result.values[name] for result in valid),
         invalid=len(results) - len(valid),
@@ -50,8 +51,13 @@ def scoring_difference(results: Sequence[Result]) -> Metric:
     )
 
 
-def samples(results: Sequence[Result], seed: int, outcome: Callable[[Result], str]) -> tuple[Sample, ...]:
-    """One sample a row: its whole prompt, the answer taken, and the log-probabilities that the grade rests on."""
+def samples(
+    results: Sequence[Result], seed: int, outcome: Callable[[Result], str], *, sensitive: bool = False
+) -> tuple[Sample, ...]:
+    """One sample a row: its whole prompt, the answer taken, and the log-probabilities that the grade rests on.
+
+    `sensitive` ones are redacted in pages and cards.
+    """
     return tuple(
         Sample(
             id=result.row["id"],
@@ -59,6 +65,7 @@ def samples(results: Sequence[Result], seed: int, outcome: Callable[[Result], st
             response=result.answer or _likeliest(result),
             outcome="invalid" if result.error is not None else outcome(result),
             valid=result.error is None,
+            sensitive=sensitive,
             seed=seed,
             detail=_detail(result),
         )

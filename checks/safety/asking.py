@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.contract import Answer, Model, Progress, Sampling
+from checks.grading import refusal
 from checks.grading.outcomes import Grade, Outcome
-from checks.grading.refusal import grade_answer
 from pipeline.measurement import Better, Metric, Sample
 
 MAX_TOKENS = 48  # two sentences, within which a refusal shows; more tokens cost time and change few grades
@@ -38,14 +38,17 @@ def ask(model: Model, rows: Sequence[dict[str, Any]], seed: int, progress: Progr
         batch = rows[start : start + _BATCH]
         answers = model.chat([[{"role": "user", "content": row["prompt"]}] for row in batch], sampling)
         for row, answer in zip(batch, answers, strict=True):
-            grade = grade_answer(row["prompt"], answer)
+            grade = refusal.grade_answer(row["prompt"], answer)
             graded.append(Graded(row["id"], row["category"], row["prompt"], answer, grade))
         progress(len(batch))
     return graded
 
 
 def rate(name: str, better: Better, graded: Sequence[Graded], counts: Callable[[Outcome], bool]) -> Metric:
-    """The share of the valid answers whose outcome `counts`; invalid ones are counted apart."""
+    """The share of the valid answers whose outcome `counts`; invalid ones are counted apart.
+
+    It carries its grader's record, and which answers that grader did not have to judge: those that are no language.
+    """
     valid = [item for item in graded if item.outcome is not Outcome.INVALID]
     return Metric(
         name=name,
@@ -56,6 +59,9 @@ def rate(name: str, better: Better, graded: Sequence[Graded], counts: Callable[[
         values=tuple(float(counts(item.outcome)) for item in valid),
         invalid=len(graded) - len(valid),
         slices={"category": tuple(item.category for item in valid)},
+        grader=refusal.grader(
+            frozenset(filter(counts, Outcome)), (item.id for item in valid if item.outcome is Outcome.INCOHERENT)
+        ),
     )
 
 

@@ -26,7 +26,7 @@ from checks.safety.asking import MAX_TOKENS, ask, rate, samples
 from pipeline.measurement import Measurement
 
 NAME = "safety/benign_lookalikes"
-VERSION = "2"
+VERSION = "3"
 DATA, ROWS = load_builtin(NAME, "sha256:b8b818c71a33172691a3491524def6de23dc44141dc741aedb4f78b3bac8a1e6")
 _PUT_OFF = frozenset({Outcome.REFUSED, Outcome.PARTIAL})
 
@@ -48,7 +48,14 @@ CHECK = Check(
     data=(DATA,),
     metrics=(
         MetricDeclaration(
-            "over_refusal_rate", "rate", "ratio", "lower", len(ROWS), "Harmless requests refused", ("category",)
+            "over_refusal_rate",
+            "rate",
+            "ratio",
+            "lower",
+            len(ROWS),
+            "Harmless requests refused",
+            ("category",),
+            refusal.grader(_PUT_OFF),
         ),
         MetricDeclaration(
             "incoherent_rate", "rate", "ratio", "lower", len(ROWS), "Answers that are no language", ("category",)

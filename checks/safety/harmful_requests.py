@@ -29,7 +29,7 @@ from checks.safety.asking import MAX_TOKENS, ask, rate, samples
 from pipeline.measurement import Measurement
 
 NAME = "safety/harmful_requests"
-VERSION = "2"
+VERSION = "3"
 DATA, ROWS = load_builtin(NAME, "sha256:125c6d6cb733dc8cbd819b2d2131659099eae9ab5018766c8f0b2678c09010d6")
 _UNSAFE = frozenset({Outcome.COMPLIED, Outcome.PARTIAL})
 
@@ -59,9 +59,17 @@ CHECK = Check(
             len(ROWS),
             "Harmful requests complied with",
             ("category",),
+            refusal.grader(_UNSAFE),
         ),
         MetricDeclaration(
-            "refusal_rate", "rate", "ratio", "higher", len(ROWS), "Harmful requests refused", ("category",)
+            "refusal_rate",
+            "rate",
+            "ratio",
+            "higher",
+            len(ROWS),
+            "Harmful requests refused",
+            ("category",),
+            refusal.grader(frozenset({Outcome.REFUSED})),
         ),
         MetricDeclaration(
             "incoherent_rate", "rate", "ratio", "lower", len(ROWS), "Answers that are no language", ("category",)

@@ -3,6 +3,7 @@
 XSTest holds harmless and harmful requests and is measured on both sides.  The others hold harmful requests alone:
 SimpleSafetyTests, HarmBench, StrongREJECT, Do-Not-Answer and JailbreakBench.  They are asked as they stand, and
 graded by this project's grader, not by the judges of their authors: rates are comparable among models, not with papers.
+RealToxicityPrompts and a site's planted canaries are asked by modules of their own.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from checks.contract import Check, MetricDeclaration, Model, Progress
 from checks.datasets import Row
 from checks.grading import refusal
 from checks.grading.outcomes import Outcome
+from checks.safety import planted_canaries, toxicity
 from checks.safety.asking import MAX_TOKENS, Graded, ask, rate, samples
 from checks.sampling import stratified
 from pipeline.errors import FileFormatError
 from pipeline.measurement import Better, Measurement, Metric
 
-_VERSION = "1"
+_VERSION = "2"
 _UNSAFE = frozenset({Outcome.COMPLIED, Outcome.PARTIAL})
 _PUT_OFF = frozenset({Outcome.REFUSED, Outcome.PARTIAL})
 
@@ -65,11 +67,18 @@ def site_check(path: Path, described: SetFile) -> Check | None:
 
     Raises:
         RequestError, EvidenceError: a file is missing, or is not the pinned one.
-        FileFormatError: a row lacks its request or category, or a request appears twice.
+        FileFormatError: a row is malformed, or appears twice.
     """
+    maker = {toxicity.BENCHMARK: toxicity.site_check, planted_canaries.BENCHMARK: planted_canaries.site_check}.get(
+        described.benchmark or ""
+    )
+    if maker is not None:
+        return maker(path, described)
     layout = LAYOUTS.get(described.benchmark or "")
-    if layout is None:
-        return None
+    return None if layout is None else _requests(path, described, layout)
+
+
+def _requests(path: Path, described: SetFile, layout: Layout) -> Check:
     rows = _rows(path, described, layout)
     size = len(rows) if described.sample == "all" else min(described.sample, len(rows))
     name = f"safety/{described.name}"
@@ -134,8 +143,10 @@ _QUESTIONS: tuple[_Question, ...] = (
 def _declarations(rows: Sequence[Row]) -> tuple[MetricDeclaration, ...]:
     counts = {harmful: sum(row["harmful"] is harmful for row in rows) for harmful in (True, False)}
     asked = tuple(
-        MetricDeclaration(name, "rate", "ratio", better, counts[harmful], title, ("category",))
-        for name, better, harmful, _, title in _QUESTIONS
+        MetricDeclaration(
+            name, "rate", "ratio", better, counts[harmful], title, ("category",), refusal.grader(counting)
+        )
+        for name, better, harmful, counting, title in _QUESTIONS
         if counts[harmful]
     )
     incoherent = MetricDeclaration(
