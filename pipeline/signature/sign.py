@@ -6,31 +6,20 @@ import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pipeline.errors import KeyFileError, ManifestError
 from pipeline.files import write_atomic
-from pipeline.keys import VerifyingKey
+from pipeline.keys import MessageSigner
 from pipeline.manifest import Manifest
 from pipeline.signature.bundle import MEDIA_TYPE, PAYLOAD_TYPE, pre_authentication_encoding
 from pipeline.signature.ingest import Pass
 from pipeline.signature.signers import key_hint, require_ec
 from pipeline.signature.statement import encode_statement
 from pipeline.signature.tree import Listing, list_tree, opened_directory
-
-
-class MessageSigner(Protocol):
-    """What can sign a message: a key in memory or on a token."""
-
-    @property
-    def verifying_key(self) -> VerifyingKey:
-        """The public half."""
-
-    def sign(self, message: bytes) -> bytes:
-        """A signature over `message`: ECDSA in DER with the curve's hash."""
 
 
 def sign_checkpoint(directory: Path, key: MessageSigner, bundle: Path) -> Manifest:

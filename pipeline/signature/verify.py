@@ -43,8 +43,8 @@ def verify_candidate(
     again too.  Nothing here uses the network.
 
     The bundle itself, when it lies inside the checkpoint, and what the signer left out with the site's leave
-    (`allow_ignored`) are not copied, so that nothing unsigned is ever served.  `watch` says who sees the bytes of a file
-    in the pass that hashes it.
+    (`allow_ignored`) are not copied, so that nothing unsigned is ever served.  `watch` says who sees the bytes
+    of a file in the pass that hashes it.
 
     Raises:
         SignatureError: the bundle or its signer is not acceptable.

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-SCRIPT = Path(__file__).parents[3] / "ci/bench_parts/verify.py"
+SCRIPT = Path(__file__).parents[3] / "ci/benchmarks/verify.py"
 
 
 @pytest.fixture(scope="module")
