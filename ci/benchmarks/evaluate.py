@@ -1,6 +1,6 @@
 """Airlock's scoring against the `lm_eval` command, on the same server and the same items, compared item by item.
 
-    .venv/bin/python ci/bench_parts/evaluate.py --endpoint http://127.0.0.1:8000 --served-name m --checkpoint DIR
+    .venv/bin/python ci/benchmarks/evaluate.py --endpoint http://127.0.0.1:8000 --served-name m --checkpoint DIR
         [--items 40] [--json FILE]
 
 Four kinds of work: letters after five long examples, text answers after ten, text answers without examples, and written

@@ -1,6 +1,6 @@
 """How long the gate takes: 10,000 rules over 1,000 metrics that rest on a million samples.
 
-    .venv/bin/python ci/bench_parts/gate.py [--rules 10000] [--metrics 1000] [--items 1000] [--repeats 3] [--json FILE]
+    .venv/bin/python ci/benchmarks/gate.py [--rules 10000] [--metrics 1000] [--items 1000] [--repeats 3] [--json FILE]
 
 The evidence is in memory, as the store hands it over; what is timed is the decision: every bound, every rule, every
 reason.  The second figure is the same after an edit of the policy, which is what re-gating costs: nothing is measured

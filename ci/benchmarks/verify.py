@@ -1,6 +1,6 @@
 """Airlock's verification against `model_signing`, on the same signed files in a warm cache.
 
-    .venv/bin/python ci/bench_parts/verify.py [--gigabytes 3] [--repeats 3] [--directory DIR] [--json FILE]
+    .venv/bin/python ci/benchmarks/verify.py [--gigabytes 3] [--repeats 3] [--directory DIR] [--json FILE]
 
 Two comparisons, each with the bytes in 3 and in 8 files.  *verify*: our stricter check of a checkpoint that the store
 has already, against `model_signing`'s.  *whole*: our first verification, which ends with a read-only copy and the

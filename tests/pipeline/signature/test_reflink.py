@@ -1,4 +1,4 @@
-"""On a disk that can share blocks, the store's copy is a clone: no space is used twice, and the clone is what is hashed.
+"""On a disk that can share blocks, the copy in the store is a clone: it takes no space, and it is what is hashed.
 
 The disk is a real XFS in a file, mounted for the test; where mounting is not allowed, the kernel's answer is imitated.
 """
