@@ -6,12 +6,12 @@ knows nothing of servers, stores or policies.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pipeline.measurement import Better, DataSet, Measurement, MetricKind
+from pipeline.measurement import Better, DataSet, Grader, Measurement, MetricKind
 
 Message = Mapping[str, str]
 """One turn of a conversation: `role` and `content`."""
@@ -131,7 +131,10 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class MetricDeclaration:
-    """A metric that a check promises, with how many items it will rest on: what a policy can ask for before any run."""
+    """A metric that a check promises, with how many items it will rest on: what a policy can ask for before any run.
+
+    `grader` is there where its values are grades that may be wrong.
+    """
 
     name: str
     kind: MetricKind
@@ -140,6 +143,7 @@ class MetricDeclaration:
     items: int
     title: str
     slices: tuple[str, ...] = ()
+    grader: Grader | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,8 @@ class Check:
 
     `name` is `SUITE/CHECK`.  `version` changes whenever a measured value could.  `units` is the expected number of
     requests, for the estimate of the time left.  `needs` lists server abilities beyond plain generation.
+
+    A check that can be stopped early has `stages`; one that has not is measured in full whatever a policy says.
     """
 
     name: str
@@ -161,3 +167,11 @@ class Check:
     needs: frozenset[Literal["echo", "named-tokens"]] = frozenset()
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Everything else that decides a measured value; part of the evidence and of its cache key."""
+    stages: Callable[[Model, int, Progress], Iterator[Measurement]] | None = None
+    """As `measure`, in a seeded random order and bit by bit: each measurement holds all that was asked before it, and
+    whoever asks may stop after any.  After exactly `units` requests it holds the sample; where the data have more items
+    it goes on, at most `checks.sampling.BEYOND` requests at a time, to `available`."""
+    available: int | None = None
+    """How many requests all items of the data take; None where that is `units`."""
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Every label of each column of slices in the data, so that one that was not reached is not taken for passed."""

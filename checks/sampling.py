@@ -1,12 +1,15 @@
-"""Seeded samples by stratum: every part of a set is represented in proportion, and no order in a file matters."""
+"""Seeded samples and orders: every part of a set is represented in proportion, and no order in a file matters."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from pipeline.measurement import Measurement
+
 _T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 def stratified(
@@ -49,3 +52,68 @@ def _shares(sizes: dict[str, int], total: int) -> dict[str, int]:
 
 def _rank(seed: int, identity: str) -> bytes:
     return hashlib.sha256(f"{seed}\x00{identity}".encode()).digest()
+
+
+FIRST = 16  # items before the first look, and at least as many between two
+_GROWTH = 4  # a stage is at least this part of what was taken before: some twenty looks at a thousand items
+BEYOND = 32  # items at most in a stage beyond the sample
+
+
+def sizes(sample: int, every: int | None = None) -> Iterator[int]:
+    """How many items each stage takes: a quarter more each time, exactly `sample` in all, then on to `every`."""
+    taken = 0
+    while taken < sample:
+        step = min(sample - taken, max(FIRST, taken // _GROWTH))
+        yield step
+        taken += step
+    while every is not None and taken < every:
+        step = min(every - taken, BEYOND)
+        yield step
+        taken += step
+
+
+def stages(
+    items: Sequence[_T],
+    seed: int,
+    *,
+    identity: Callable[[_T], str],
+    cluster: Callable[[_T], str] | None = None,
+    rest: Sequence[_T] = (),
+) -> Iterator[list[_T]]:
+    """`items` in a seeded random order and in growing stages, so that measuring may stop after each of them.
+
+    Items of one `cluster` stay together, and clusters stay whole; a stage may then be larger than `sizes` says.
+    `rest` are the items beyond the sample, without clusters, which come after all of it.
+    """
+    groups: dict[str, list[_T]] = {}
+    for item in items:
+        groups.setdefault(identity(item) if cluster is None else cluster(item), []).append(item)
+    ranked = [groups[name] for name in sorted(groups, key=lambda name: _rank(seed, name))]
+    beyond = [[item] for item in sorted(rest, key=lambda item: _rank(seed, identity(item)))]
+    queue = iter([*ranked, *beyond])
+    wanted = taken = 0
+    for size in sizes(len(items), len(items) + len(rest)):
+        wanted += size
+        stage: list[_T] = []
+        while taken + len(stage) < wanted:
+            stage += next(queue)
+        taken += len(stage)
+        if stage:
+            yield stage
+
+
+def measured_in_stages(
+    chosen: Iterable[Sequence[_T]],
+    ask: Callable[[Sequence[_T]], Iterable[_R]],
+    measurement: Callable[[Sequence[_R]], Measurement],
+) -> Iterator[Measurement]:
+    """The measurement after each stage, of all that was asked so far."""
+    taken: list[_R] = []
+    for stage in chosen:
+        taken.extend(ask(stage))
+        yield measurement(taken)
+
+
+def labels(**columns: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Every label of each column, sorted, each once."""
+    return {column: tuple(sorted(set(found))) for column, found in columns.items()}

@@ -73,7 +73,6 @@ def full_name(check: str, metric: str) -> str:
 
 
 def _metric(metric: Metric, evidence: MeasurementEvidence, summarise: Summarise, confidence: float) -> dict[str, Any]:
-    digest = evidence.statement.digest
     return {
         "name": full_name(evidence.check, metric.name),
         "kind": metric.kind,
@@ -81,24 +80,29 @@ def _metric(metric: Metric, evidence: MeasurementEvidence, summarise: Summarise,
         "better": metric.better,
         "quantile": metric.quantile,
         "chance": finite(metric.chance),
-        "figure": _summary(metric, summarise, confidence, digest),
-        "slices": list(_slices(metric, summarise, confidence, digest)),
+        "figure": _summary(metric, summarise, confidence, evidence),
+        "slices": list(_slices(metric, summarise, confidence, evidence)),
     }
 
 
-def _summary(metric: Metric, summarise: Summarise, confidence: float, digest: Digest) -> dict[str, Any] | None:
+def _summary(
+    metric: Metric, summarise: Summarise, confidence: float, evidence: MeasurementEvidence
+) -> dict[str, Any] | None:
     """The figure of `metric`, or None where not one answer was valid: there is no number to show."""
     if not metric.values:
         return None
     two_sided = round(2 * confidence - 1, 12)  # the interval between two bounds that each hold with `confidence`
-    return figure(replace(summarise(metric, two_sided), confidence=confidence), digest)
+    interval = summarise(metric, two_sided, evidence.stopping)
+    return figure(replace(interval, confidence=confidence), evidence.statement.digest)
 
 
-def _slices(metric: Metric, summarise: Summarise, confidence: float, digest: Digest) -> Iterator[dict[str, Any]]:
+def _slices(
+    metric: Metric, summarise: Summarise, confidence: float, evidence: MeasurementEvidence
+) -> Iterator[dict[str, Any]]:
     for name, labels in sorted(metric.slices.items()):
         for label in sorted(set(labels)):
             part = _part(metric, [index for index, other in enumerate(labels) if other == label])
-            yield {"slice": name, "label": label, "figure": _summary(part, summarise, confidence, digest)}
+            yield {"slice": name, "label": label, "figure": _summary(part, summarise, confidence, evidence)}
 
 
 def _part(metric: Metric, rows: Sequence[int]) -> Metric:

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.digests import Digest, hex_of
-from pipeline.evidence.statement import Evidence
+from pipeline.evidence.statement import Evidence, Stopping
 from pipeline.manifest import Manifest
 from pipeline.measurement import Metric, Sample
 from pipeline.policy.decision import Decision, Interval
 
-Summarise = Callable[[Metric, float], Interval]
-"""summarise(metric, confidence) -> the estimate with its two-sided interval, by the gate's own statistics."""
+Summarise = Callable[[Metric, float, Stopping | None], Interval]
+"""summarise(metric, confidence, stopping) -> the estimate with its two-sided interval, by the gate's own statistics."""
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.digests import Digest, digest_of, hex_of, parse_digest
 from pipeline.errors import EvidenceError, FileFormatError
-from pipeline.evidence.statement import MeasurementEvidence, Statement
-from pipeline.measurement import DataSet, Measurement, Metric
+from pipeline.evidence.statement import MeasurementEvidence, Statement, Stopping
+from pipeline.measurement import DataSet, Grader, Measurement, Metric
 
 
 def cache_key(
@@ -59,6 +60,8 @@ def measurement_predicate(
     finished: datetime,
     samples: Digest,
     key: Digest | None,
+    resumed: int = 0,
+    stopping: Stopping | None = None,
 ) -> dict[str, Any]:
     """The predicate of a measurement: metrics column by column, samples by reference."""
     return {
@@ -73,6 +76,8 @@ def measurement_predicate(
         "started": timestamp(started),
         "finished": timestamp(finished),
         "cacheKey": key,
+        "resumed": resumed,
+        "stopping": None if stopping is None else asdict(stopping),
     }
 
 
@@ -97,6 +102,8 @@ def parse_measurement(statement: Statement) -> MeasurementEvidence:
             seed=int(predicate["seed"]),
             started=parse_timestamp(predicate["started"]),
             finished=parse_timestamp(predicate["finished"]),
+            resumed=_count(predicate.get("resumed", 0)),  # none in older statements
+            stopping=None if predicate.get("stopping") is None else _parse_stopping(predicate["stopping"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, FileFormatError) as error:
         raise EvidenceError(
@@ -191,7 +198,47 @@ def _metric(metric: Metric) -> dict[str, Any]:
         "slices": {name: list(labels) for name, labels in metric.slices.items()},
         "quantile": metric.quantile,
         "chance": metric.chance,
+        "grader": None if metric.grader is None else _grader(metric.grader),
     }
+
+
+def _parse_stopping(value: Mapping[str, Any]) -> Stopping:
+    """What `measurement_predicate` wrote.  Older statements have none: they are of whole samples."""
+    if not isinstance(value["sequential"], bool) or not isinstance(value["settled"], bool):
+        raise TypeError("true or false expected")
+    return Stopping(
+        planned=_count(value["planned"]),
+        taken=_count(value["taken"]),
+        sequential=value["sequential"],
+        available=_count(value["available"]),
+        looks=tuple(_count(look) for look in value["looks"]),
+        settled=value["settled"],
+        labels={column: tuple(_text(label) for label in labels) for column, labels in value["labels"].items()},
+        against=dict(value["against"]),
+    )
+
+
+def _grader(grader: Grader) -> dict[str, Any]:
+    return {
+        "name": grader.name,
+        "digest": grader.digest,
+        "sensitivity": list(grader.sensitivity),
+        "specificity": list(grader.specificity),
+        "labels": grader.labels,
+        "ungraded": list(grader.ungraded),
+    }
+
+
+def _parse_grader(value: Mapping[str, Any]) -> Grader:
+    (found, true), (spared, false) = value["sensitivity"], value["specificity"]
+    return Grader(
+        name=_text(value["name"]),
+        digest=parse_digest(value["digest"]),
+        sensitivity=(_count(found), _count(true)),
+        specificity=(_count(spared), _count(false)),
+        labels=None if value["labels"] is None else parse_digest(value["labels"]),
+        ungraded=tuple(_text(item) for item in value["ungraded"]),
+    )
 
 
 def _parse_metric(value: Mapping[str, Any]) -> Metric:
@@ -209,6 +256,7 @@ def _parse_metric(value: Mapping[str, Any]) -> Metric:
         slices={name: tuple(labels) for name, labels in value["slices"].items()},
         quantile=value["quantile"],
         chance=value["chance"],
+        grader=None if value.get("grader") is None else _parse_grader(value["grader"]),  # none in older statements
     )
 
 

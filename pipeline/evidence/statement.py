@@ -7,7 +7,7 @@ check).  The gate, the card and the audit see only values of this module.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -33,8 +33,38 @@ class Statement:
 
 
 @dataclass(frozen=True)
+class Stopping:
+    """How many requests a check took, and what decided that.
+
+    `planned` requests are those of its sample, `available` those of all its data, `taken` those that were asked.
+    `sequential` says that measuring looked at the values so far, after each number of requests in `looks`, and stopped
+    when every rule that needs them was settled.  `labels` are all labels of each column of slices in the sample, also
+    those not reached.  `against` says what it was to settle.
+    """
+
+    planned: int
+    taken: int
+    sequential: bool = False
+    available: int = 0
+    looks: tuple[int, ...] = ()
+    settled: bool = False
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    against: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether exactly the sample was asked that was planned before any value was known."""
+        return not self.sequential or self.taken == self.planned
+
+
+@dataclass(frozen=True)
 class MeasurementEvidence:
-    """A measurement statement, parsed.  `serving_digest` and `environment_digest` bind how and where it was taken."""
+    """A measurement statement, parsed.  `serving_digest` and `environment_digest` bind how and where it was taken.
+
+    `resumed` requests of it were answered in an attempt that was interrupted; `started` is then that attempt's begin.
+
+    `stopping` is None in statements of before measuring could stop early: they rest on the whole sample.
+    """
 
     statement: Statement
     check: str
@@ -48,6 +78,8 @@ class MeasurementEvidence:
     seed: int
     started: datetime
     finished: datetime
+    resumed: int = 0
+    stopping: Stopping | None = None
 
     @property
     def imported(self) -> bool:

@@ -3,8 +3,9 @@
     ROOT/blobs/AB/ABCD...      every envelope and every file of samples (Parquet), named by its SHA-256
     ROOT/subjects/HEX.json     which statements are about a checkpoint, in the order they were recorded
     ROOT/measured/HEX          which statement answers a cache key
+    ROOT/unfinished/           answers to requests of measurements that are not recorded yet (`serving.journal`)
 
-The last two are an index: they say where to look and are believed in nothing.  Whatever is read through them has its
+Subjects and measured are an index: they say where to look and are believed in nothing.  Whatever is read through them has its
 digest recomputed, its signature checked and its subject compared.
 """
 
@@ -39,6 +40,7 @@ from pipeline.evidence.statement import (
     Evidence,
     MeasurementEvidence,
     Statement,
+    Stopping,
 )
 from pipeline.files import read_bounded, storage_errors, write_atomic
 from pipeline.keys import SigningKey, VerifyingKey
@@ -59,6 +61,11 @@ class EvidenceStore:
         self._root = root
         self._trusted = tuple(trusted)
         self._blobs = Blobs(root / "blobs")
+
+    @property
+    def unfinished(self) -> Path:
+        """The folder for what is known of measurements that are not recorded yet."""
+        return self._root / "unfinished"
 
     def put_blob(self, data: bytes) -> Digest:
         """Store `data` and return its digest.  Raises EvidenceError (edited on disk) or StorageError."""
@@ -90,12 +97,18 @@ class EvidenceStore:
         finished: datetime,
         key: SigningKey,
         cached_as: Digest | None = None,
+        resumed: int = 0,
         imported: Mapping[str, Any] | None = None,
+        stopping: Stopping | None = None,
     ) -> MeasurementEvidence:
         """Record a finished check with its samples; `cached_as` is the `cache_key` under which it is found again.
 
+        `resumed` of its requests were answered in an attempt that was interrupted.
+
         `imported` says where the result of another tool comes from; such a result is in the suite `imported`, and none
         of Airlock's own is.
+
+        `stopping` says how many requests it took of how many, and why it stopped there.
 
         Raises:
             EvidenceError: figures and samples do not belong together (`pipeline.evidence.records.reconcile`), or the
@@ -113,6 +126,8 @@ class EvidenceStore:
             finished=finished,
             samples=self._blobs.put_stream(lambda file: write_samples(measurement.samples, file)),
             key=cached_as,
+            resumed=resumed,
+            stopping=stopping,
         )
         if imported:
             predicate["imported"] = dict(imported)

@@ -9,13 +9,15 @@ from datetime import datetime
 import numpy as np
 
 from pipeline.digests import Digest
-from pipeline.evidence.statement import Evidence
+from pipeline.evidence.statement import Evidence, Stopping
 from pipeline.measurement import Metric
 from pipeline.policy.decision import Interval, Outcome, RuleResult
+from pipeline.policy.graded import Reading, joined
 from pipeline.policy.language import AnyRule, PolicyFile
 from pipeline.policy.runs import Measured, Runs, max_age
-from pipeline.policy.sequential import anytime_quantile, anytime_rate, anytime_real_mean
+from pipeline.policy.sequential import anytime_mean, anytime_quantile, unbounded
 from pipeline.policy.statistics import Bounds, Clusters, Values, bounded_mean, bounded_quantile, bounded_rate, encode
+from pipeline.policy.stopped import ends, sequential
 from pipeline.policy.words import measured
 
 _WORST_FIRST: tuple[Outcome, ...] = ("fail", "missing", "stale", "inconclusive", "waived", "pass")
@@ -49,11 +51,10 @@ class Case:
         return self.looks[key]
 
     def _look(self, part: Part) -> Look:
-        bounds = part_bounds(part, self.policy.confidence, sequential=self.policy.stopping == "sequential")
+        early = sequential(part.stopping, fixed=self.policy.stopping == "fixed")
+        bounds = part_bounds(part, self.policy.confidence, sequential=early)
         invalid = 0 if part.column else part.metric.invalid
-        interval = Interval(
-            bounds.estimate, bounds.low, bounds.high, self.policy.confidence, part.size, invalid, bounds.method
-        )
+        interval = interval_of(bounds, self.policy.confidence, part.size, invalid)
         return Look(bounds, interval, part.words + measured(interval, part.metric.unit))
 
 
@@ -82,11 +83,15 @@ class Look:
 
 @dataclass(frozen=True)
 class Part:
-    """A metric, or the items of it whose `column` has the `label`.  `values` and `clusters` run in parallel."""
+    """A metric, or the items of it whose `column` has the `label`.  `values` and `clusters` run in parallel.
+
+    `stopping` is how its measurement was stopped.
+    """
 
     metric: Metric
     column: str = ""
     label: str = ""
+    stopping: Stopping | None = None
 
     @property
     def values(self) -> Values:
@@ -111,6 +116,16 @@ class Part:
     def size(self) -> int:
         """How many items."""
         return len(self.chosen) if self.column else len(self.metric.values)
+
+    @property
+    def graded(self) -> float:
+        """The share of the items whose value is a grade; none is, in a mean of differences, that could be an alarm."""
+        grader = self.metric.grader
+        if grader is None or self.metric.kind != "rate":
+            return 0.0
+        apart = set(grader.ungraded)
+        names = [self.metric.items[place] for place in self.chosen] if self.column else self.metric.items
+        return sum(name not in apart for name in names) / len(names)
 
     @property
     def words(self) -> str:
@@ -169,15 +184,48 @@ def written(rule: AnyRule, judgement: Judgement, metric: str | None) -> RuleResu
 def part_bounds(part: Part, confidence: float, *, sequential: bool = False) -> Bounds:
     """The one-sided bounds, each at `confidence`, of a metric or of a slice of it; it must have items.
 
-    `sequential` takes bounds that hold although measuring may have stopped as soon as they were good enough.
+    `sequential` takes bounds that hold although measuring may have stopped as soon as they were good enough.  What a
+    grader measured has bounds that hold as graded and as corrected (`pipeline.policy.graded`).
     """
+    grader = part.metric.grader
+    if grader is None:
+        return plain_bounds(part, confidence, sequential=sequential)
+    reading = Reading(part.graded, 0.0 if part.metric.kind == "rate" else -1.0)
+    return joined(
+        lambda level: plain_bounds(part, level, sequential=sequential),
+        grader,
+        confidence,
+        reading,
+        sequential=sequential,
+    )
+
+
+def interval_of(bounds: Bounds, confidence: float, samples: int, invalid: int) -> Interval:
+    """`bounds` as a decision and a card hold them."""
+    return Interval(
+        bounds.estimate, bounds.low, bounds.high, confidence, samples, invalid, bounds.method, bounds.corrected
+    )
+
+
+def plain_bounds(part: Part, confidence: float, *, sequential: bool = False) -> Bounds:
+    """As `part_bounds`, with every value taken as true, whoever graded it."""
     metric, quantile = part.metric, part.metric.quantile or 0.0
-    if metric.kind == "rate":
-        return (anytime_rate if sequential else bounded_rate)(part.values, confidence, part.clusters)
-    if metric.kind == "mean":
-        if sequential:
-            return anytime_real_mean(part.values, confidence)
-        return bounded_mean(part.values, confidence, part.clusters)
     if sequential:
-        return anytime_quantile(part.values, quantile, confidence)
+        return _anytime_bounds(part, confidence)
+    if metric.kind == "rate":
+        return bounded_rate(part.values, confidence, part.clusters)
+    if metric.kind == "mean":
+        return bounded_mean(part.values, confidence, part.clusters)
     return bounded_quantile(part.values, quantile, confidence, part.clusters)
+
+
+def _anytime_bounds(part: Part, confidence: float) -> Bounds:
+    """Bounds that hold wherever measuring stopped; where there are none, those of the sample that was planned."""
+    known = ends(part.metric)
+    if known is not None:
+        return anytime_mean(part.values, confidence, *known, clusters=part.clusters)
+    if part.metric.quantile is not None:
+        return anytime_quantile(part.values, part.metric.quantile, confidence, part.clusters)
+    if part.stopping is not None and not part.stopping.complete:
+        return unbounded(part.values)
+    return bounded_mean(part.values, confidence, part.clusters)

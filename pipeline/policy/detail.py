@@ -12,6 +12,7 @@ from pipeline.policy.language import MetricRule, RegressionRule
 from pipeline.policy.paired import mcnemar_exact
 from pipeline.policy.regressions import FOREVER, pair
 from pipeline.policy.runs import Run
+from pipeline.policy.stopped import sequential
 from pipeline.policy.words import show
 
 _WORST = 5  # slices named
@@ -58,9 +59,14 @@ def _origin(run: Run) -> Iterator[str]:
 def _slices(run: Run, case: Case) -> Iterator[str]:
     """The slices that come out worst, by the side on which the metric is bad."""
     metric = run.metric
-    parts = [Part(metric, column, label) for column, labels in metric.slices.items() for label in sorted(set(labels))]
-    sequential = case.policy.stopping == "sequential"
-    found = [(part, part_bounds(part, case.policy.confidence, sequential=sequential)) for part in parts]
+    stopping = run.evidence.stopping
+    early = sequential(stopping, fixed=case.policy.stopping == "fixed")
+    parts = [
+        Part(metric, column, label, stopping)
+        for column, labels in metric.slices.items()
+        for label in sorted(set(labels))
+    ]
+    found = [(part, part_bounds(part, case.policy.confidence, sequential=early)) for part in parts]
     sign = -1.0 if metric.better == "lower" else 1.0
     for part, bounds in sorted(found, key=lambda entry: (sign * entry[1].estimate, entry[0].words))[:_WORST]:
         yield (

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.policy.case import Case, Judgement, Part, worst
+from pipeline.policy.agreement import doubtful
+from pipeline.policy.case import Case, Judgement, Part, plain_bounds, worst
 from pipeline.policy.decision import Outcome
+from pipeline.policy.graded import Reading
 from pipeline.policy.language import LimitRule, MetricRule
-from pipeline.policy.power import more_for_mean, more_for_quantile, more_for_rate
+from pipeline.policy.power import more_for_graded, more_for_mean, more_for_quantile, more_for_rate
 from pipeline.policy.runs import Run
 from pipeline.policy.statistics import Bounds
+from pipeline.policy.stopped import counting, unreached
 from pipeline.policy.words import demand, items, show
 
 
@@ -18,7 +21,7 @@ def judge_limit(rule: LimitRule, case: Case) -> Judgement:
     runs = case.runs(rule.metric, rule.max_age)
     if not runs.counted:
         return unmeasured(rule, runs.problem, stale=runs.stale, limit=demand(*rule.bounds, _unit_of(rule)))
-    return worst([judgement for run in runs.counted for judgement in _judge_run(rule, case, run)])
+    return worst(counting(case, [(run, list(_judge_run(rule, case, run))) for run in runs.counted]))
 
 
 def unmeasured(rule: MetricRule, problem: str, *, stale: bool, limit: str) -> Judgement:
@@ -61,11 +64,11 @@ def unusable(rule: MetricRule, case: Case, run: Run, limit: str) -> Judgement | 
 
 def _judge_run(rule: LimitRule, case: Case, run: Run) -> Iterator[Judgement]:
     limit = demand(*rule.bounds, run.metric.unit)
-    problem = unusable(rule, case, run, limit)
+    problem = unusable(rule, case, run, limit) or doubtful(rule, case, run, limit)
     if problem is not None:
         yield problem
         return
-    yield _judge_part(rule, case, run, Part(run.metric))
+    yield _judge_part(rule, case, run, Part(run.metric, stopping=run.evidence.stopping))
     if rule.slices is None:
         return
     columns = tuple(run.metric.slices) if rule.slices == "each" else rule.slices
@@ -77,8 +80,15 @@ def _judge_run(rule: LimitRule, case: Case, run: Run) -> Iterator[Judgement]:
         )
         return
     for column in columns:
+        yield from (not_reached(column, label, limit, run) for label in unreached(run, column))
         for label in sorted(set(run.metric.slices[column])):
-            yield _judge_slice(rule, case, run, Part(run.metric, column, label))
+            yield _judge_slice(rule, case, run, Part(run.metric, column, label, run.evidence.stopping))
+
+
+def not_reached(column: str, label: str, limit: str, run: Run) -> Judgement:
+    """The judgement on a slice that a measurement which stopped early has no item of."""
+    why = f"In the slice {column} = {label}: measuring stopped before it had an item there."
+    return Judgement("inconclusive", why, "Run the pipeline again with this policy.", limit, evidence=run.digest)
 
 
 def _judge_slice(rule: LimitRule, case: Case, run: Run, part: Part) -> Judgement:
@@ -106,7 +116,8 @@ def _judge_part(rule: LimitRule, case: Case, run: Run, part: Part) -> Judgement:
 
     if (low is None or bounds.low >= low) and (high is None or bounds.high <= high):
         return judgement("pass", f"The policy demands {limit}.", "Nothing needs to be done.")
-    if (low is not None and bounds.high < low) or (high is not None and bounds.low > high):
+    truth = bounds.corrected or bounds  # what a grader measured breaks a limit when it does so without its errors
+    if (low is not None and truth.high < low) or (high is not None and truth.low > high):
         return judgement("fail", f"That breaks the limit: the policy demands {limit}.", improvement(rule, case))
     more = _more(part, bounds, case.policy.confidence, low, high)
     why = f"The policy demands {limit}, and the limit lies between the two bounds: these items cannot decide."
@@ -114,6 +125,10 @@ def _judge_part(rule: LimitRule, case: Case, run: Run, part: Part) -> Judgement:
 
 
 def _more(part: Part, bounds: Bounds, confidence: float, low: float | None, high: float | None) -> int | None:
+    grader = part.metric.grader
+    if grader is not None:
+        reading = Reading(part.graded, 0.0 if part.metric.kind == "rate" else -1.0)
+        return more_for_graded(plain_bounds(part, confidence), part.size, confidence, (low, high), (grader, reading))
     if part.metric.kind == "quantile":
         return more_for_quantile(part.size, part.metric.quantile or 0.5, confidence)
     if part.metric.kind == "rate" and part.clusters is None:
@@ -121,7 +136,15 @@ def _more(part: Part, bounds: Bounds, confidence: float, low: float | None, high
     return more_for_mean(bounds, part.size, low, high)
 
 
+BETTER_GRADER = (
+    "No number of samples settles this: the grader errs too often, or too little is known of how often. Calibrate it "
+    "on labels of this site's answers ('airlock grade calibrate'), or measure with another grader."
+)
+
+
 def _measure_more(more: int | None, bounds: Bounds, low: float | None, high: float | None, unit: str) -> str:
+    if more is None and bounds.corrected is not None:
+        return BETTER_GRADER
     if more is None:
         return (
             "The measured value lies so close to the limit that no reasonable number of samples would tell them apart."

@@ -3,41 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import numpy as np
 
-from pipeline.policy.case import Case, Judgement, worst
-from pipeline.policy.decision import Interval, Outcome
+from pipeline.measurement import Metric
+from pipeline.policy.agreement import doubtful
+from pipeline.policy.case import Case, Judgement, interval_of, worst
+from pipeline.policy.decision import Outcome
+from pipeline.policy.graded import Reading, joined
 from pipeline.policy.language import RegressionRule
-from pipeline.policy.limits import improvement, unmeasured, unusable
+from pipeline.policy.limits import BETTER_GRADER, improvement, not_reached, unmeasured, unusable
 from pipeline.policy.paired import bounded_drop
-from pipeline.policy.power import more_for_mean
+from pipeline.policy.power import more_for_graded, more_for_mean
 from pipeline.policy.runs import Run
-from pipeline.policy.sequential import anytime_drop
+from pipeline.policy.sequential import anytime_mean, unbounded
 from pipeline.policy.statistics import Bounds, Values, encode
-from pipeline.policy.words import items, show
+from pipeline.policy.stopped import counting, ends, sequential, stopped, unreached
+from pipeline.policy.words import graded, items, show
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """The items that both answered: their values in parallel, the candidate's clusters, and how many only one has."""
+    """The items that both answered: their values in parallel, the candidate's clusters, and how many only one has.
+
+    `graded` says of baseline and candidate which values (1, not 0) are grades, where a grader was at work.
+    `sequential` says that the number of pairs depended on their values, `stopped` that it is not the planned one, and
+    `within` between which ends values of this metric lie.
+    """
 
     names: tuple[str, ...]
     baseline: Values
     candidate: Values
     clusters: tuple[str, ...] | None
     unpaired: int
+    graded: tuple[Values, Values]
+    sequential: bool = False
+    stopped: bool = False
+    within: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
 class _Demand:
-    """Drops item by item, the margin that their mean must keep below, and words to begin with."""
+    """Drops item by item, the margin that their mean must keep below, and words to begin with.
+
+    `alarms` is how often a grader's false alarms stand in that mean: not at all where it graded all items of both.
+    `share` is that of the baseline's value which was taken off each drop.
+    """
 
     drops: Values
     margin: float
     words: str
+    alarms: float
+    share: float = 0.0
 
 
 def judge_regression(rule: RegressionRule, case: Case) -> Judgement:
@@ -51,7 +70,9 @@ def judge_regression(rule: RegressionRule, case: Case) -> Judgement:
     before = case.baseline.runs(rule.metric, case.at, FOREVER)
     if not before.counted:
         return Judgement("missing", f"Of the baseline: {before.problem}", _NAME_ONE, limit)
-    return worst([_judge_run(rule, case, run, before.counted[-1], limit) for run in runs.counted])
+    whole = [run for run in before.counted if not stopped(run.evidence)] or before.counted
+    judged = [(run, [_judge_run(rule, case, run, whole[-1], limit)]) for run in runs.counted]
+    return worst(counting(case, judged))
 
 
 FOREVER = timedelta.max  # a baseline's evidence does not age: it is compared on the same items and the same version
@@ -59,7 +80,7 @@ _NAME_ONE = "Name a baseline in the release whose evidence is in the store, meas
 
 
 def _judge_run(rule: RegressionRule, case: Case, run: Run, before: Run, limit: str) -> Judgement:
-    problem = unusable(rule, case, run, limit) or _incomparable(run, before, limit)
+    problem = unusable(rule, case, run, limit) or _incomparable(run, before, limit) or doubtful(rule, case, run, limit)
     if problem is not None:
         return problem
     pairs = pair(run, before)
@@ -70,8 +91,13 @@ def _judge_run(rule: RegressionRule, case: Case, run: Run, before: Run, limit: s
             f"{items(pairs.unpaired)} count for only one of candidate and baseline; {items(len(pairs.names))} for both."
         )
         return Judgement("missing", why, "Measure both with the same check, seed and data.", limit, evidence=run.digest)
-    wholes = [_compare(rule, case, run, pairs)]
+    wholes = [*_not_reached(rule, run, limit), _compare(rule, case, run, pairs)]
     return worst([*wholes, *(_compare(rule, case, run, part, words) for words, part in _slices(rule, run, pairs))])
+
+
+def _not_reached(rule: RegressionRule, run: Run, limit: str) -> Sequence[Judgement]:
+    columns = tuple(run.metric.slices) if rule.slices == "each" else rule.slices or ()
+    return [not_reached(column, label, limit, run) for column in columns for label in unreached(run, column)]
 
 
 def _incomparable(run: Run, before: Run, limit: str) -> Judgement | None:
@@ -82,22 +108,51 @@ def _incomparable(run: Run, before: Run, limit: str) -> Judgement | None:
     if run.evidence.version != before.evidence.version or data != {e.name: e.digest for e in before.evidence.data}:
         why = "The baseline was measured with another version of the check, or on other data."
         return Judgement("missing", why, "Measure the baseline again with this version.", limit, evidence=run.digest)
+    if stopped(before.evidence) and run.evidence.seed != before.evidence.seed:
+        why = "The baseline's measurement was stopped early, in another random order than the candidate's."
+        return Judgement("missing", why, "Measure both with the same seed.", limit, evidence=run.digest)
+    if _grader_of(run) != _grader_of(before):
+        why = "The candidate's answers were graded by another grader than the baseline's."
+        return Judgement("missing", why, "Measure both with the same grader.", limit, evidence=run.digest)
     return None
 
 
+def _grader_of(run: Run) -> str | None:
+    """Which grader it is; how often it errs may have been counted anew since."""
+    return None if run.metric.grader is None else run.metric.grader.digest
+
+
 def pair(run: Run, before: Run) -> Pairs:
-    """Candidate and baseline item by item, in the candidate's order."""
+    """Candidate and baseline item by item, in the candidate's order.
+
+    What one of them was not asked, because its measuring stopped early, is not unpaired.
+    """
     old = dict(zip(before.metric.items, before.metric.values, strict=True))
     places = [place for place, item in enumerate(run.metric.items) if item in old]
     names = tuple(run.metric.items[place] for place in places)
     clusters = run.metric.clusters
+    new_alone, old_alone = len(run.metric.items) - len(names), len(old) - len(names)
+    if stopped(run.evidence):
+        old_alone = min(old_alone, run.metric.invalid)
+    if stopped(before.evidence):
+        new_alone = min(new_alone, before.metric.invalid)
+    within = ends(run.metric)
     return Pairs(
         names,
         np.asarray([old[name] for name in names], dtype=np.float64),
         np.asarray([run.metric.values[place] for place in places], dtype=np.float64),
         None if clusters is None else tuple(clusters[place] for place in places),
-        unpaired=len(run.metric.items) + len(old) - 2 * len(names),
+        unpaired=new_alone + old_alone,
+        graded=(_graded(before.metric, names), _graded(run.metric, names)),
+        sequential=sequential(run.evidence.stopping) or sequential(before.evidence.stopping),
+        stopped=stopped(run.evidence) or stopped(before.evidence),
+        within=within if within == ends(before.metric) else None,
     )
+
+
+def _graded(metric: Metric, names: Sequence[str]) -> Values:
+    apart = set(metric.grader.ungraded) if metric.grader is not None else set()
+    return np.asarray([name not in apart for name in names], dtype=np.float64)
 
 
 def _slices(rule: RegressionRule, run: Run, pairs: Pairs) -> Sequence[tuple[str, Pairs]]:
@@ -116,7 +171,16 @@ def _slices(rule: RegressionRule, run: Run, pairs: Pairs) -> Sequence[tuple[str,
 def _chosen(pairs: Pairs, places: list[int]) -> Pairs:
     clusters = None if pairs.clusters is None else tuple(pairs.clusters[place] for place in places)
     names = tuple(pairs.names[place] for place in places)
-    return Pairs(names, pairs.baseline[places], pairs.candidate[places], clusters, 0)
+    graded = (pairs.graded[0][places], pairs.graded[1][places])
+    return replace(
+        pairs,
+        names=names,
+        baseline=pairs.baseline[places],
+        candidate=pairs.candidate[places],
+        clusters=clusters,
+        unpaired=0,
+        graded=graded,
+    )
 
 
 def _compare(rule: RegressionRule, case: Case, run: Run, pairs: Pairs, words: str = "") -> Judgement:
@@ -127,33 +191,34 @@ def _compare(rule: RegressionRule, case: Case, run: Run, pairs: Pairs, words: st
     level = float(pairs.baseline.mean())
     parts = []
     if rule.max_drop is not None:
-        drops = sign * (pairs.baseline - pairs.candidate)
-        parts.append(_part(rule, case, run, pairs, _Demand(drops, rule.max_drop, words)))
-    if rule.max_relative_drop is not None and (rule.relative_below is None or level < rule.relative_below):
+        drops, alarms = (sign * (old - new) for old, new in ((pairs.baseline, pairs.candidate), pairs.graded))
+        parts.append(_part(rule, case, run, pairs, _Demand(drops, rule.max_drop, words, float(alarms.mean()))))
+    # of part of the sample the level is not known well enough to spare the model this demand
+    below = rule.relative_below is None or level < rule.relative_below or pairs.stopped
+    if rule.max_relative_drop is not None and below:
         share = rule.max_relative_drop
         # drop <= share * baseline, item by item: the margin moves to the left, so its uncertainty is counted too
-        drops = sign * (pairs.baseline - pairs.candidate) - share * pairs.baseline
+        both = ((pairs.baseline, pairs.candidate), pairs.graded)
+        drops, alarms = (sign * (old - new) - share * old for old, new in both)
         relative = f"{words}Less {share:.0%} of the baseline's {show(level, run.metric.unit)}: "
-        parts.append(_part(rule, case, run, pairs, _Demand(drops, 0.0, relative)))
+        parts.append(_part(rule, case, run, pairs, _Demand(drops, 0.0, relative, float(alarms.mean()), share)))
     return worst(parts)
 
 
 def _part(rule: RegressionRule, case: Case, run: Run, pairs: Pairs, demand: _Demand) -> Judgement:
     drops, margin, words = demand.drops, demand.margin, demand.words
-    clusters = None if pairs.clusters is None else encode(pairs.clusters)
-    bounded = anytime_drop if case.policy.stopping == "sequential" else bounded_drop
-    bounds = bounded(drops, case.policy.confidence, clusters)
+    bounds = _bounds(demand, case, run, pairs)
     unit, n = run.metric.unit, len(drops)
-    interval = Interval(
-        bounds.estimate, bounds.low, bounds.high, case.policy.confidence, n, run.metric.invalid, bounds.method
-    )
+    interval = interval_of(bounds, case.policy.confidence, n, run.metric.invalid)
     reason = (
         f"{words}On {items(n)} that both answered, the candidate is worse than the baseline by "
         f"{show(bounds.estimate, unit)}; with {case.policy.confidence:.0%} confidence on each side by at least "
         f"{show(bounds.low, unit)} and at most {show(bounds.high, unit)}, and {show(margin, unit)} is allowed."
+        f"{graded(bounds.corrected, unit)}"
     )
-    outcome: Outcome = "pass" if bounds.high <= margin else "fail" if bounds.low > margin else "inconclusive"
-    more = more_for_mean(bounds, n, None, margin) if outcome == "inconclusive" else None
+    truth = bounds.corrected or bounds
+    outcome: Outcome = "pass" if bounds.high <= margin else "fail" if truth.low > margin else "inconclusive"
+    more = _more(demand, case, run, pairs) if outcome == "inconclusive" else None
     return Judgement(
         outcome,
         reason,
@@ -168,9 +233,44 @@ def _part(rule: RegressionRule, case: Case, run: Run, pairs: Pairs, demand: _Dem
     )
 
 
+def _more(demand: _Demand, case: Case, run: Run, pairs: Pairs) -> int | None:
+    """How many more items would settle it, should everything hold as measured."""
+    grader, confidence, n = run.metric.grader, case.policy.confidence, len(demand.drops)
+    plain = _plain(demand, pairs, confidence)
+    if grader is None:
+        return more_for_mean(plain, n, None, demand.margin)
+    graded_by = (grader, Reading(demand.alarms, -2.0, 2.0))
+    return more_for_graded(plain, n, confidence, (None, demand.margin), graded_by)
+
+
+def _bounds(demand: _Demand, case: Case, run: Run, pairs: Pairs) -> Bounds:
+    """The bounds of the mean drop.
+
+    A grader that errs alike on both models shrinks their difference to Se + Sp - 1 of it, which is undone; what then
+    decides is the wider of both readings (`pipeline.policy.graded`).
+    """
+    grader, confidence = run.metric.grader, case.policy.confidence
+    if grader is None:
+        return _plain(demand, pairs, confidence)
+    reading = Reading(demand.alarms, -2.0, 2.0)
+    return joined(lambda level: _plain(demand, pairs, level), grader, confidence, reading, sequential=pairs.sequential)
+
+
+def _plain(demand: _Demand, pairs: Pairs, confidence: float) -> Bounds:
+    """The bounds with every value taken as true, whoever graded it."""
+    clusters = None if pairs.clusters is None else encode(pairs.clusters)
+    if pairs.sequential and pairs.within is not None:
+        width = pairs.within[1] - pairs.within[0]
+        most = width + demand.share * max(map(abs, pairs.within))
+        return anytime_mean(demand.drops, confidence, -most, most, clusters)
+    return unbounded(demand.drops) if pairs.stopped else bounded_drop(demand.drops, confidence, clusters)
+
+
 def _way_on(outcome: Outcome, more: int | None, bounds: Bounds, margin: float) -> str:
     if outcome == "pass":
         return "Nothing needs to be done."
+    if more is None and bounds.corrected is not None:
+        return BETTER_GRADER
     if more is None:
         return (
             "The measured drop lies so close to the margin that no reasonable number of samples would tell them apart."

@@ -15,6 +15,7 @@ from pipeline.digests import Digest
 from pipeline.evidence.statement import Evidence, MeasurementEvidence
 from pipeline.measurement import IMPORTED_SUITE, Metric
 from pipeline.policy.language import EvidenceDemands, duration
+from pipeline.policy.stopped import stopped
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Measured:
         current = tuple(run for run in fresh if run.evidence.version == version)
         if self.demands.reruns == "single" and len(current) > 1:
             return Runs((), f"It was measured {len(current)} times, and the policy allows a single run.")
-        return Runs(current if self.demands.reruns == "every" else current[-1:])
+        return Runs(current if self.demands.reruns == "every" else _latest(current))
 
     def _allowed(self, runs: Iterable[Run]) -> tuple[tuple[Run, ...], set[str]]:
         allowed, reasons = [], set()
@@ -104,6 +105,12 @@ class Measured:
         if isinstance(options, Mapping) and options.get("load_format", options.get("load-format")) == "dummy":
             return "It was measured on a server with random weights in place of the checkpoint's."
         return None
+
+
+def _latest(runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """The last run of a whole sample and what came after it; the last one where all stopped early."""
+    whole = [place for place, run in enumerate(runs) if not stopped(run.evidence)]
+    return runs[whole[-1] if whole else -1 :]
 
 
 def full_name(check: str, metric: str) -> str:

@@ -146,7 +146,7 @@ def test_long_answers_are_cut(lab: Laboratory) -> None:
 
 
 def test_bounds_that_do_not_exist_are_null(promoted: CardSources) -> None:
-    def one_sided(metric: Any, confidence: float) -> Interval:
+    def one_sided(metric: Any, confidence: float, _stopping: object) -> Interval:
         return Interval(0.5, float("-inf"), 0.6, confidence, len(metric.values), 0, "upper bound")
 
     card = build_card(replace(promoted, summarise=one_sided))

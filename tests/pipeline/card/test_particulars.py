@@ -76,7 +76,7 @@ def test_of_two_runs_of_a_check_the_samples_are_those_of_the_last(promoted: Card
 
 
 def test_an_interval_without_an_upper_bound_ends_in_an_arrow(promoted: CardSources) -> None:
-    def open_above(metric: Metric, confidence: float) -> Interval:
+    def open_above(metric: Metric, confidence: float, _stopping: object) -> Interval:
         return Interval(0.5, 0.4, float("inf"), confidence, len(metric.values), 0, "lower bound")
 
     text = to_html(build_card(replace(promoted, summarise=open_above))).decode()

@@ -1,0 +1,171 @@
+"""What the gate makes of measurements that stopped early: they never pass where a fixed sample is demanded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.evidence.statement import MeasurementEvidence, Stopping
+from pipeline.measurement import Metric
+from pipeline.policy.decision import Decision, Outcome
+from pipeline.policy.summary import summarise
+from tests.pipeline.policy.builders import (
+    MEASURED_AT,
+    decided,
+    evidence,
+    limit,
+    measurement,
+    policy,
+    rate,
+    real,
+    result,
+)
+
+SEQUENTIAL = "stopping: sequential"
+PLANNED = 400
+
+
+def cut(metric: Metric, taken: int, *, planned: int = PLANNED, later: int = 0, **options: Any) -> MeasurementEvidence:
+    """A sequential measurement that took `taken` of `planned` requests."""
+    looks = tuple(range(16, taken + 1, 16))
+    labels = options.pop("labels", {})
+    known = measurement(metric, finished=MEASURED_AT + timedelta(minutes=later), taken=taken, **options)
+    return replace(known, stopping=Stopping(planned, taken, True, planned, looks, True, labels))
+
+
+def outcome(decision: Decision) -> Outcome:
+    return result(decision).outcome
+
+
+def test_the_attack_of_stopping_when_it_looks_good_gains_nothing_under_a_fixed_policy(tmp_path: Path) -> None:
+    """Sixty items, picked by stopping at a good moment, would pass by bounds of a fixed size."""
+    lucky, chosen = rate(48, 60), policy(tmp_path, limit("min: 0.65"))
+    assert outcome(decided(chosen, evidence(measurement(lucky)))) == "pass"
+    judged = result(decided(chosen, evidence(cut(lucky, 60))))
+    assert judged.outcome == "missing"
+    assert "stopping: fixed" in judged.reason
+    assert "400 requests planned" in judged.reason
+    assert decided(chosen, evidence(cut(lucky, 60))).verdict == "NO-GO"
+
+
+def test_the_attack_of_going_on_until_it_looks_good_gains_nothing_either(tmp_path: Path) -> None:
+    chosen = policy(tmp_path, limit("min: 0.5"))
+    assert outcome(decided(chosen, evidence(cut(rate(500, 600), 600)))) == "missing"
+
+
+def test_even_what_passes_by_anytime_bounds_is_not_the_fixed_sample_that_was_demanded(tmp_path: Path) -> None:
+    assert outcome(decided(policy(tmp_path, limit("min: 0.5")), evidence(cut(rate(64, 64), 64)))) == "missing"
+    sequential = policy(tmp_path, limit("min: 0.5"), SEQUENTIAL)
+    assert outcome(decided(sequential, evidence(cut(rate(64, 64), 64)))) == "pass"
+
+
+def test_a_run_that_failed_early_is_not_left_out_under_a_fixed_policy(tmp_path: Path) -> None:
+    """Measuring once more in full, with luck, does not hide what the short run proved."""
+    chosen = policy(tmp_path, limit("min: 0.5"))
+    full = measurement(rate(230, 400))
+    assert outcome(decided(chosen, evidence(cut(rate(2, 64), 64), full))) == "fail"
+    assert outcome(decided(chosen, evidence(cut(rate(34, 64), 64), full))) == "pass"
+
+
+def test_a_sequential_run_of_the_whole_sample_counts_under_a_fixed_policy(tmp_path: Path) -> None:
+    assert outcome(decided(policy(tmp_path, limit("min: 0.5")), evidence(cut(rate(230, 400), 400)))) == "pass"
+
+
+def test_bounds_follow_how_it_was_measured(tmp_path: Path) -> None:
+    chosen = policy(tmp_path, limit("min: 0.5"), SEQUENTIAL)
+    assert outcome(decided(chosen, evidence(measurement(rate(230, 400))))) == "pass"
+    early = result(decided(chosen, evidence(cut(rate(230, 400), 400))))
+    assert early.outcome == "inconclusive"
+    assert early.measured is not None
+    assert early.measured.method == "betting confidence sequence"
+
+
+def test_a_longer_run_in_the_same_order_goes_on_from_the_shorter_one(tmp_path: Path) -> None:
+    chosen = policy(tmp_path, limit("min: 0.5"), SEQUENTIAL)
+    short, long = cut(rate(34, 64), 64), cut(rate(300, 400), 400, later=5)
+    assert outcome(decided(chosen, evidence(short))) == "inconclusive"
+    assert outcome(decided(chosen, evidence(short, long))) == "pass"
+    assert outcome(decided(chosen, evidence(short, measurement(rate(300, 400))))) == "pass"
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"data": ()}])
+def test_another_order_does_not_go_on_from_it(tmp_path: Path, other: dict[str, Any]) -> None:
+    chosen = policy(tmp_path, limit("min: 0.5"), SEQUENTIAL)
+    longer = cut(rate(300, 400), 400, later=5, **other)
+    assert outcome(decided(chosen, evidence(cut(rate(34, 64), 64), longer))) == "inconclusive"
+
+
+def test_a_short_run_that_failed_counts_beside_a_longer_one(tmp_path: Path) -> None:
+    chosen = policy(tmp_path, limit("min: 0.5"), SEQUENTIAL)
+    longer = cut(rate(300, 400), 400, later=5)
+    assert outcome(decided(chosen, evidence(cut(rate(2, 64), 64), longer))) == "fail"
+
+
+def test_only_the_latest_counts_but_a_short_run_never_hides_the_full_one(tmp_path: Path) -> None:
+    known = evidence(measurement(rate(230, 400)), cut(rate(34, 64), 64, later=5))
+    assert outcome(decided(policy(tmp_path, limit("min: 0.5"), "evidence: {reruns: latest}"), known)) == "pass"
+    worse = evidence(measurement(rate(230, 400)), cut(rate(2, 64), 64, later=5))
+    assert outcome(decided(policy(tmp_path, limit("min: 0.5"), "evidence: {reruns: latest}"), worse)) == "fail"
+
+
+def test_too_few_samples_are_too_few_also_when_stopped_early(tmp_path: Path) -> None:
+    chosen = policy(tmp_path, limit("min: 0.5, min_samples: 100"), SEQUENTIAL)
+    assert outcome(decided(chosen, evidence(cut(rate(64, 64), 64)))) == "inconclusive"
+    assert outcome(decided(chosen, evidence(cut(rate(112, 112), 112)))) == "pass"
+
+
+def test_a_slice_that_was_not_reached_has_not_passed(tmp_path: Path) -> None:
+    chosen = policy(tmp_path, limit("min: 0.5, slices: [topic]"), SEQUENTIAL)
+    metric = rate(64, 64, slices={"topic": ("arts",) * 32 + ("law",) * 32})
+    assert outcome(decided(chosen, evidence(cut(metric, 64, labels={"topic": ("arts", "law")})))) == "pass"
+    judged = result(decided(chosen, evidence(cut(metric, 64, labels={"topic": ("arts", "law", "war")}))))
+    assert judged.outcome == "inconclusive"
+    assert "topic = war" in judged.reason
+    assert outcome(decided(chosen, evidence(cut(metric, 64)))) == "inconclusive"  # nothing says which slices there are
+
+
+def test_means_without_known_ends_have_no_bounds_before_the_end(tmp_path: Path) -> None:
+    values = [0.1 + 0.001 * place for place in range(400)]
+    chosen = policy(tmp_path, limit("max: 0.6"), SEQUENTIAL)
+    assert outcome(decided(chosen, evidence(cut(real(values[:300], unit="nats"), 300)))) == "inconclusive"
+    assert outcome(decided(chosen, evidence(cut(real(values, unit="nats"), 400)))) == "pass"
+    assert outcome(decided(chosen, evidence(cut(real(values[:300], unit="ratio"), 300)))) == "pass"
+    assert outcome(decided(chosen, evidence(cut(real(values[:300], quantile=0.5), 300)))) == "pass"
+
+
+def test_a_regression_is_judged_on_what_both_were_asked(tmp_path: Path) -> None:
+    chosen = policy(tmp_path, limit("versus: baseline, max_drop: 0.3"), SEQUENTIAL)
+    before = evidence(measurement(rate(400, 400)))
+    early = evidence(cut(rate(160, 160), 160))
+    assert outcome(decided(chosen, early, baseline=before)) == "pass"
+    assert outcome(decided(chosen, before, baseline=early)) == "pass"
+    strict = policy(tmp_path, limit("versus: baseline, max_drop: 0.01"), SEQUENTIAL)
+    assert outcome(decided(strict, early, baseline=before)) == "inconclusive"
+    other = evidence(measurement(rate(400, 400), seed=1))
+    assert outcome(decided(chosen, other, baseline=early)) == "missing"
+
+
+def test_a_regression_of_slices_waits_for_all_of_them(tmp_path: Path) -> None:
+    chosen = policy(tmp_path, limit("versus: baseline, max_drop: 0.3, slices: each"), SEQUENTIAL)
+    metric = rate(160, 160, slices={"topic": ("law",) * 160})
+    before = evidence(measurement(rate(400, 400, slices={"topic": ("law",) * 399 + ("war",)})))
+    assert outcome(decided(chosen, evidence(cut(metric, 160, labels={"topic": ("law",)})), baseline=before)) == "pass"
+    missed = cut(metric, 160, labels={"topic": ("law", "war")})
+    assert outcome(decided(chosen, evidence(missed), baseline=before)) == "inconclusive"
+
+
+def test_drops_without_known_ends_wait_for_the_end(tmp_path: Path) -> None:
+    chosen = policy(tmp_path, limit("versus: baseline, max_drop: 0.5"), SEQUENTIAL)
+    values = [0.1 + 0.001 * place for place in range(400)]
+    before = evidence(measurement(real([2 * value for value in values])))
+    assert outcome(decided(chosen, evidence(cut(real(values[:300]), 300)), baseline=before)) == "inconclusive"
+    assert outcome(decided(chosen, evidence(cut(real(values), 400)), baseline=before)) == "pass"
+
+
+def test_a_card_shows_the_wider_interval_of_what_stopped_early() -> None:
+    metric, early = rate(50, 64), Stopping(400, 64, True, 400, (16, 32, 48, 64), True)
+    assert summarise(metric, 0.9, early).low < summarise(metric, 0.9).low
