@@ -43,11 +43,37 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Grader:
+    """Who graded the answers behind a metric, and how often that grader is right on answers that people labelled.
+
+    `sensitivity` counts the answers that people valued 1, as (those graded 1, all of them); `specificity` those that
+    they valued 0, as (graded 0, all).  `digest` says which grader it is, `labels` which labels it was tried on, None
+    for those that it was released with.  `ungraded` are the items whose value rests on no grade, such as babble.
+
+    Raises:
+        ValueError: a count is no count, or more are right than there are.
+    """
+
+    name: str
+    digest: Digest
+    sensitivity: tuple[int, int]
+    specificity: tuple[int, int]
+    labels: Digest | None = None
+    ungraded: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for right, every in (self.sensitivity, self.specificity):
+            if type(right) is not int or type(every) is not int or not 0 <= right <= every:
+                raise ValueError(f"{self.name}: {right!r} right of {every!r} is no record of a grader")
+
+
+@dataclass(frozen=True)
 class Metric:
     """One measured quantity, item by item.
 
     `items`, `values` and, where given, `clusters` and each slice's labels run in parallel; invalid items are left out
     of them and counted in `invalid`.  `quantile` is set for that kind alone.  `chance` is the value of a guesser.
+    `grader` is set where a rate's values are grades that may be wrong, or a mean's values are differences of such.
 
     Raises:
         ValueError: lengths differ, an item repeats, a value is not finite, a rate has a value besides 0 and 1.
@@ -64,6 +90,7 @@ class Metric:
     slices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     quantile: float | None = None
     chance: float | None = None
+    grader: Grader | None = None
 
     def __post_init__(self) -> None:
         columns = [self.values, *([self.clusters] if self.clusters is not None else []), *self.slices.values()]
@@ -77,6 +104,8 @@ class Metric:
             raise ValueError(f"{self.name}: a rate has a value other than 0 and 1")
         if (self.kind == "quantile") != (self.quantile is not None):
             raise ValueError(f"{self.name}: 'quantile' belongs to metrics of that kind, and to them alone")
+        if self.grader is not None and self.kind == "quantile":
+            raise ValueError(f"{self.name}: the error of a grader cannot be taken out of a quantile")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from checks.contract import Answer
@@ -9,8 +10,11 @@ from checks.grading.agreement import QUESTIONS, agreement, as_question, grader_e
 from checks.grading.coherence import incoherence
 from checks.grading.cues import cues_in, sentences_of
 from checks.grading.outcomes import Grade, Outcome
-from checks.grading.refusal_model import WEIGHTS_SHA256, RefusalModel, built_in_model
+from checks.grading.refusal_model import OUTCOMES, WEIGHTS_SHA256, RefusalModel, built_in_model
+from pipeline.digests import Digest, digest_of
+from pipeline.measurement import Grader
 
+NAME = "refusal"
 VERSION = "2"
 _OPENING = 3  # sentences
 
@@ -62,7 +66,27 @@ def settings() -> dict[str, Any]:
             "sensitivity": [error.sensitivity.hits, error.sensitivity.items],
             "specificity": [error.specificity.hits, error.specificity.items],
         }
-    return {"name": "refusal", "version": VERSION, "weights": WEIGHTS_SHA256, "held_out": questions}
+    return {"name": NAME, "version": VERSION, "weights": WEIGHTS_SHA256, "held_out": questions}
+
+
+def grader(yes: frozenset[Outcome], ungraded: Iterable[str] = ()) -> Grader | None:
+    """This grader's record on the question whether an outcome is among `yes`, as a metric of that question carries it.
+
+    `ungraded` are the items on which it did not have to decide.  None when `yes` holds none of the outcomes that it
+    decides between: rules found those, and they have no record.
+    """
+    if not yes & set(OUTCOMES):
+        return None
+    error = grader_error(as_question(built_in_model().held_out, yes))
+    found, spared = error.sensitivity, error.specificity
+    return Grader(
+        NAME, identity(), (found.hits, found.items), (spared.hits, spared.items), ungraded=tuple(sorted(ungraded))
+    )
+
+
+def identity() -> Digest:
+    """Which grader this is: equal digests give equal grades."""
+    return digest_of({"name": NAME, "version": VERSION, "weights": WEIGHTS_SHA256})
 
 
 def _grade_text(model: RefusalModel, prompt: str, response: str) -> Grade:

@@ -153,6 +153,11 @@ def _metric_rule(
         after.min_slice_samples,
         higher_is_stricter=True,
     )
+    for words, was, now in (
+        ("agreement", before.min_grader_agreement, after.min_grader_agreement),
+        ("kappa", before.min_grader_kappa, after.min_grader_kappa),
+    ):
+        yield from _number(f"the {words} needed of the grader for {name}", was, now, higher_is_stricter=True)
     if before.slices != after.slices:
         fewer = after.slices is None or (after.slices != "each" and not set(_slices(before)) <= set(after.slices))
         yield Change(

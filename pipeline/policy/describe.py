@@ -32,9 +32,16 @@ def _rule(rule: AnyRule) -> Iterator[str]:
     yield f"  demands     {demanded(rule)}"
     if isinstance(rule, MetricRule) and rule.slices is not None:
         yield f"  slices      {rule.slices if isinstance(rule.slices, str) else ', '.join(rule.slices)}"
+    if isinstance(rule, MetricRule) and (graders := _graders(rule)):
+        yield f"  graders     {graders}"
     yield f"  because     {rule.reason}"
     if rule.references:
         yield f"  serves      {'; '.join(rule.references)}"
+
+
+def _graders(rule: MetricRule) -> str:
+    parts = [("agreement", rule.min_grader_agreement), ("kappa", rule.min_grader_kappa)]
+    return ", ".join(f"{name} with people at least {least:g}" for name, least in parts if least is not None)
 
 
 def demanded(rule: AnyRule) -> str:

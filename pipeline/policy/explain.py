@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.policy.decision import Decision, RuleResult
+from pipeline.policy.decision import Corrected, Decision, RuleResult
+from pipeline.policy.words import right
 
 _MARKS = {
     "pass": "pass",
@@ -42,6 +43,7 @@ def explain(result: RuleResult, decision: Decision) -> str:
         lines.append(f"  measured    {_interval(result)}")
         lines.append(f"  samples     {result.measured.samples} valid, {result.measured.invalid} invalid")
         lines.append(f"  confidence  {result.measured.confidence:.0%} on each side, by {result.measured.method}")
+        lines += _graded(result.measured.corrected)
     if result.more_samples is not None:
         lines.append(f"  to settle   about {result.more_samples:,} more items")
     lines += [
@@ -51,6 +53,17 @@ def explain(result: RuleResult, decision: Decision) -> str:
         f"  the way on  {result.remedy}",
     ]
     return "\n".join(lines)
+
+
+def _graded(corrected: Corrected | None) -> list[str]:
+    """The grader's record, and the value as graded beside the corrected one."""
+    if corrected is None:
+        return []
+    return [
+        f"  grader      {corrected.grader}: sensitivity {right(corrected.sensitivity)}, "
+        f"specificity {right(corrected.specificity)} on labels by people",
+        f"  corrected   {corrected.estimate:.4g} [{corrected.low:.4g}, {corrected.high:.4g}] without its errors",
+    ]
 
 
 def _outcome(result: RuleResult) -> str:

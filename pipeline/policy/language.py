@@ -62,12 +62,13 @@ class RuleBase(Document):
 
 
 class MetricRule(RuleBase):
-    """What every rule about a metric has; speed, cost, energy and the agreement of graders are metrics like others.
+    """What every rule about a metric has; speed, cost and energy are metrics like others.
 
     `slices` asks the same of each group: `each` of every column that the metric has, or of the columns named.
     `min_samples` valid items are needed, in each slice too when `min_slice_samples` says so.  `max_invalid` is the
     largest share of items whose answer could not count.  `max_age`, `min_samples` and `max_invalid` replace what the
-    policy says of all evidence.
+    policy says of all evidence.  `min_grader_agreement` (a share) and `min_grader_kappa` (Cohen's) are what the grader
+    behind the metric must reach on answers that people labelled, by its lower confidence bound.
     """
 
     metric: MetricName
@@ -76,6 +77,8 @@ class MetricRule(RuleBase):
     min_slice_samples: Count | None = None
     max_invalid: Share | None = None
     max_age: Duration | None = None
+    min_grader_agreement: Share | None = None
+    min_grader_kappa: Share | None = None
 
     @property
     def on_imported(self) -> bool:

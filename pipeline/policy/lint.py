@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, Protocol
 
+from pipeline.measurement import Grader
 from pipeline.policy.document import Policy
+from pipeline.policy.graded import agreement_bounds
 from pipeline.policy.language import AnyRule, LimitRule, MetricRule, PolicyFile, RegressionRule, duration
 from pipeline.policy.power import fewest_without_failure, passable_rate, passing_counts, regression_power, smallest
+from pipeline.policy.words import right
 
 Level = Literal["error", "warning", "note"]
 _POWER = 0.8  # the customary chance with which a good model should pass
@@ -39,6 +42,10 @@ class Declared(Protocol):
     @property
     def name(self) -> str:
         """The metric's name within its check."""
+
+    @property
+    def grader(self) -> Grader | None:
+        """Who grades its answers, where somebody does who may err."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +116,28 @@ def _metric(rule: MetricRule, file: PolicyFile, declared: Mapping[str, Declared]
     elif rule.slices is not None and rule.slices != "each":
         for column in sorted(set(rule.slices) - set(columns)):
             yield Problem("note", rule.id, f"It asks for slices by '{column}'; the check names {', '.join(columns)}.")
+    yield from _graders(rule, file.confidence, metric.grader)
     if isinstance(rule, LimitRule):
         yield from _limit(rule, file.confidence, metric)
     elif isinstance(rule, RegressionRule):
         yield from _regression(rule, file.confidence, metric)
+
+
+def _graders(rule: MetricRule, confidence: float, grader: Grader | None) -> Iterator[Problem]:
+    """What the grader's record, as far as it is known before measuring, means for the rule's demands on it."""
+    demands = (("agreement", rule.min_grader_agreement), ("kappa", rule.min_grader_kappa))
+    if grader is None:
+        if any(least is not None for _, least in demands):
+            yield Problem("error", rule.id, "It demands a grader's agreement, and no grader is behind this metric.")
+        return
+    for (name, least), (low, _) in zip(demands, agreement_bounds(grader, confidence), strict=True):
+        if least is not None and low < least:
+            yield Problem(
+                "warning",
+                rule.id,
+                f"It demands the {name} {least:g} of its grader, whose record shows {low:.2f} at {confidence:.0%}: it "
+                "passes only where the site has calibrated the grader on labels of its own.",
+            )
 
 
 def _on_imported(rule: MetricRule, file: PolicyFile) -> Problem:
@@ -128,6 +153,8 @@ def _limit(rule: LimitRule, confidence: float, metric: Declared) -> Iterator[Pro
         yield Problem("warning", rule.id, f"The metric is better when {metric.better}, but the limit is a '{wrong}'.")
     if metric.kind == "rate":
         yield from _rate(rule, confidence, metric.items)
+        if metric.grader is not None:
+            yield from _graded_rate(rule, confidence, metric.items, metric.grader)
     elif metric.kind == "quantile" and high is not None:
         quantile = _quantile(metric.name)
         if quantile is not None and quantile**metric.items > 1 - confidence:
@@ -156,12 +183,27 @@ def _rate(rule: LimitRule, confidence: float, n: int) -> Iterator[Problem]:
             "warning", rule.id, f"{n:,} items pass no model with a chance of {_POWER:.0%}, whatever its true rate."
         )
         return
-    side = "at or below" if low is None else "at or above" if high is None else "from the middle of the range to"
     yield Problem(
         "note",
         rule.id,
-        f"{n:,} items pass a model whose true rate is {side} {reach:.1%} in {_POWER:.0%} of runs, or more.",
+        f"{n:,} items pass a model whose true rate is {_side(rule)} {reach:.1%} in {_POWER:.0%} of runs, or more.",
     )
+
+
+def _side(rule: LimitRule) -> str:
+    low, high = rule.bounds
+    return "at or below" if low is None else "at or above" if high is None else "from the middle of the range to"
+
+
+def _graded_rate(rule: LimitRule, confidence: float, n: int, grader: Grader) -> Iterator[Problem]:
+    """What becomes of a rate's power when its grader errs on the model's answers as often as on its labels."""
+    reach = passable_rate(n, _POWER, confidence, *rule.bounds, grader=grader)
+    record = f"its grader errs as on its labels (finds {right(grader.sensitivity)}, spares {right(grader.specificity)})"
+    if reach is None:
+        why = f"no model passes in {_POWER:.0%} of runs; a grader that errs less on this site's answers is needed"
+    else:
+        why = f"a model passes in {_POWER:.0%} of runs when its true rate is {_side(rule)} {reach:.1%}"
+    yield Problem("note", rule.id, f"Should {record}, then {why}.")
 
 
 def _unprovable(low: float | None, high: float | None, confidence: float, n: int) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
+from pipeline.measurement import Grader
+from pipeline.policy.graded import Reading, joined, seen
 from pipeline.policy.paired import drop_upper
 from pipeline.policy.statistics import Bounds, clopper_pearson, rate_bounds
 
@@ -45,6 +48,25 @@ def more_for_quantile(n: int, quantile: float, confidence: float) -> int:
     return max(1, needed - n)
 
 
+def more_for_graded(
+    plain: Bounds, n: int, confidence: float, limits: tuple[float | None, float | None], graded: tuple[Grader, Reading]
+) -> int | None:
+    """How many more items settle limits on what a grader measured: the sample's share of the width falls as 1/sqrt(n).
+
+    The grader's share does not; None where no number of items would do.
+    """
+
+    def settled(size: int) -> bool:
+        shrink = math.sqrt(n / size)
+        low = plain.estimate - (plain.estimate - plain.low) * shrink
+        high = plain.estimate + (plain.high - plain.estimate) * shrink
+        bounds = joined(lambda _: replace(plain, low=low, high=high), graded[0], confidence, graded[1])
+        return _settled(bounds.low, bounds.high, *limits)
+
+    needed = smallest(settled, n + 1)
+    return None if needed is None else needed - n
+
+
 def _settled(lower: float, upper: float, low: float | None, high: float | None) -> bool:
     passes = (low is None or lower >= low) and (high is None or upper <= high)
     return passes or (low is not None and upper < low) or (high is not None and lower > high)
@@ -72,13 +94,22 @@ def fewest_without_failure(limit: float, confidence: float) -> int:
     return smallest(lambda n: clopper_pearson(0, n, confidence)[1] <= limit, 1) or _MOST
 
 
-def passing_counts(n: int, confidence: float, low: float | None, high: float | None) -> tuple[int, int] | None:
+def passing_counts(
+    n: int, confidence: float, low: float | None, high: float | None, *, grader: Grader | None = None
+) -> tuple[int, int] | None:
     """The fewest and the most of `n` items that may be 1 for a rate to pass its limits; None when none do.
 
-    Both bounds rise with the count, so each end is found by halving.
+    Both bounds rise with the count, so each end is found by halving.  `grader` is whose grades the counts are.
     """
-    lowest = _first(n, lambda k: low is None or rate_bounds(k, n, confidence)[0] >= low)
-    above = _first(n, lambda k: high is not None and rate_bounds(k, n, confidence)[1] > high)
+
+    def bounds(count: int) -> Bounds:
+        def plain(level: float) -> Bounds:
+            return Bounds(count / n, *rate_bounds(count, n, level))
+
+        return plain(confidence) if grader is None else joined(plain, grader, confidence)
+
+    lowest = _first(n, lambda k: low is None or bounds(k).low >= low)
+    above = _first(n, lambda k: high is not None and bounds(k).high > high)
     return (lowest, above - 1) if lowest < above else None
 
 
@@ -91,26 +122,37 @@ def _first(n: int, holds: Callable[[int], bool]) -> int:
     return top
 
 
-def rate_power(n: int, rate: float, confidence: float, low: float | None, high: float | None) -> float:
-    """How likely `n` independent items of a model whose true rate is `rate` pass: a sum of binomial probabilities."""
+def rate_power(
+    n: int, rate: float, confidence: float, low: float | None, high: float | None, *, grader: Grader | None = None
+) -> float:
+    """How likely `n` independent items of a model whose true rate is `rate` pass: a sum of binomial probabilities.
+
+    A `grader` is taken to err exactly as often as it did on its labels.
+    """
     from scipy.special import bdtr
 
-    counts = passing_counts(n, confidence, low, high)
+    counts = passing_counts(n, confidence, low, high, grader=grader)
     if counts is None:
         return 0.0
+    if grader is not None:
+        rate = seen(rate, grader)
     below = float(bdtr(counts[0] - 1, n, rate)) if counts[0] else 0.0
     return float(bdtr(counts[1], n, rate)) - below
 
 
-def passable_rate(n: int, power: float, confidence: float, low: float | None, high: float | None) -> float | None:
+def passable_rate(
+    n: int, power: float, confidence: float, low: float | None, high: float | None, *, grader: Grader | None = None
+) -> float | None:
     """The true rate nearest to the limits that `n` items pass with probability `power`; None when there is none."""
     inside = 0.0 if low is None else 1.0 if high is None else (low + high) / 2
-    if rate_power(n, inside, confidence, low, high) < power:
+    if rate_power(n, inside, confidence, low, high, grader=grader) < power:
         return None
     good, bad = inside, high if high is not None else low or 0.0
     for _ in range(40):
         middle = (good + bad) / 2
-        good, bad = (middle, bad) if rate_power(n, middle, confidence, low, high) >= power else (good, middle)
+        good, bad = (
+            (middle, bad) if rate_power(n, middle, confidence, low, high, grader=grader) >= power else (good, middle)
+        )
     return good
 
 

@@ -6,7 +6,7 @@ that is met by the bound on its side is broken in truth with a chance of at most
 Sources: Clopper and Pearson 1934 (Biometrika 26); Wilson 1927 (JASA 22); Korn and Graubard 1998 (Survey Methodology
 24), for clustered rates; Liang and Zeger 1986 (Biometrika 73) and Miller 2024 (arXiv 2411.00640), for cluster-robust
 errors; Hall 1988 (Annals of Statistics 16) and 1992 (JRSS B 54), for means; David and Nagaraja 2003 (Order Statistics,
-chapter 7) and Woodruff 1952 (JASA 47), for quantiles; Rogan and Gladen 1978 with Lang and Reiczigel 2014, for graders.
+chapter 7) and Woodruff 1952 (JASA 47), for quantiles.  Rates that a grader measured: `pipeline.policy.graded`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.policy.decision import Corrected
+
 Values = NDArray[np.float64]
 Clusters = NDArray[np.intp]
 """The number of each item's cluster, counted from 0 without gaps."""
@@ -30,12 +32,16 @@ _BOOTSTRAP_BELOW = 200  # items; above, a correction for skewness does as well a
 
 @dataclass(frozen=True)
 class Bounds:
-    """An estimate between its two one-sided bounds; `method` names the formula.  An open end is an infinity."""
+    """An estimate between its two one-sided bounds; `method` names the formula.  An open end is an infinity.
+
+    `corrected` is there for what a grader measured: how it reads with the grader's errors taken out.
+    """
 
     estimate: float
     low: float
     high: float
     method: str
+    corrected: Corrected | None = None
 
 
 def encode(labels: Sequence[str]) -> Clusters:
@@ -256,29 +262,3 @@ def _ranks(n: int, quantile: float, confidence: float) -> tuple[int, int]:
     high = int(reached[0]) + 1 if reached.size else n + 1
     allowed = np.nonzero(1 - np.concatenate([[0.0], below[:n]]) >= confidence)[0]
     return int(allowed[-1]), high
-
-
-def corrected_rate(
-    positives: int, n: int, sensitivity: tuple[int, int], specificity: tuple[int, int], confidence: float
-) -> Bounds:
-    """A rate as its grader saw it, corrected for the grader's errors, whose own uncertainty is carried along.
-
-    `sensitivity` and `specificity` are (right, all) counts against human labels.  Rogan and Gladen 1978:
-    (p + Sp - 1) / (Se + Sp - 1); bounds after Lang and Reiczigel 2014 (Preventive Veterinary Medicine 113).
-    A grader no better than a coin (Se + Sp <= 1) tells nothing: the bounds are then 0 and 1.
-    """
-    from scipy.special import ndtri
-
-    z2 = float(ndtri(confidence)) ** 2
-    n_adjusted, p = n + z2, (positives + z2 / 2) / (n + z2)
-    se, sp = (sensitivity[0] + 1) / (sensitivity[1] + 2), (specificity[0] + 1) / (specificity[1] + 2)
-    informed = se + sp - 1
-    if informed <= 0:
-        return Bounds(positives / n, 0.0, 1.0, "Rogan-Gladen: the grader tells nothing")
-    rate = (p + sp - 1) / informed
-    se_error, sp_error = se * (1 - se) / sensitivity[1], sp * (1 - sp) / specificity[1]
-    shift = 2 * z2 * (rate * se_error - (1 - rate) * sp_error)
-    variance = (p * (1 - p) / n_adjusted + rate**2 * se_error + (1 - rate) ** 2 * sp_error) / informed**2
-    half = math.sqrt(z2 * variance)
-    low, high = (min(1.0, max(0.0, rate + shift + side)) for side in (-half, half))
-    return Bounds(min(1.0, max(0.0, rate)), low, high, "Rogan-Gladen, Lang-Reiczigel")

@@ -33,7 +33,7 @@ from pipeline.evidence.statement import (
     MeasurementEvidence,
     Statement,
 )
-from pipeline.measurement import Metric
+from pipeline.measurement import Grader, Metric
 from pipeline.policy.decision import Decision, Outcome, Verdict
 from pipeline.policy.document import Policy
 from pipeline.policy.gate import decide
@@ -50,10 +50,26 @@ class DescribedSlice(Document):
     items: Count
 
 
+_Record = tuple[Annotated[int, Field(strict=True, ge=0)], Annotated[int, Field(strict=True, ge=0)]]
+
+
+class DescribedGrader(Document):
+    """How often the grader behind a metric was right on labels by people, as [right, all]."""
+
+    sensitivity: _Record
+    specificity: _Record
+
+    @model_validator(mode="after")
+    def _no_more_than_all(self) -> DescribedGrader:
+        if any(right > every for right, every in (self.sensitivity, self.specificity)):
+            raise ValueError("a grader is right at most as often as it was tried")
+        return self
+
+
 class DescribedMetric(Document):
     """How a metric came out: a `rate` over `items`, or `values` repeated until there are as many as `items`.
 
-    `slices` gives column -> label -> rate in place of one rate.
+    `slices` gives column -> label -> rate in place of one rate.  `grader` says who graded, where somebody did.
     """
 
     rate: Share | None = None
@@ -64,6 +80,7 @@ class DescribedMetric(Document):
     quantile: Share | None = None
     unit: str = "ratio"
     better: Literal["higher", "lower", "neither"] = "higher"
+    grader: DescribedGrader | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> DescribedMetric:
@@ -222,7 +239,14 @@ def _metric(name: str, described: DescribedMetric) -> Metric:
         invalid=described.invalid,
         slices=slices,
         quantile=described.quantile,
+        grader=_grader(described.grader),
     )
+
+
+def _grader(described: DescribedGrader | None) -> Grader | None:
+    if described is None:
+        return None
+    return Grader("described", sha256(b"described grader"), described.sensitivity, described.specificity)
 
 
 def _ones(rate: float, items: int) -> tuple[float, ...]:

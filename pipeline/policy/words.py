@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pipeline.policy.decision import Interval
+from pipeline.policy.decision import Corrected, Interval
 
 
 def show(value: float, unit: str) -> str:
@@ -34,5 +34,22 @@ def measured(interval: Interval, unit: str) -> str:
     between = f"at least {show(interval.low, unit)} and at most {show(interval.high, unit)}"
     return (
         f"Measured {show(interval.estimate, unit)} on {items(interval.samples)}{invalid}; the truth is {between}, "
-        f"with {interval.confidence:.0%} confidence on each side."
+        f"with {interval.confidence:.0%} confidence on each side.{graded(interval.corrected, unit)}"
     )
+
+
+def graded(corrected: Corrected | None, unit: str) -> str:
+    """What is known of the grader's errors, and the value without them; nothing where no grader was at work."""
+    if corrected is None:
+        return ""
+    return (
+        f" That is as graded by '{corrected.grader}', which finds {right(corrected.sensitivity)} and spares "
+        f"{right(corrected.specificity)} as people label; corrected for its errors it reads "
+        f"{show(corrected.estimate, unit)}, and the bounds hold for both readings."
+    )
+
+
+def right(record: tuple[int, int]) -> str:
+    """'84.9 % (400 of 471)'."""
+    share = f"{record[0] / record[1] * 100:.1f} %" if record[1] else "an unknown share"
+    return f"{share} ({record[0]} of {record[1]})"

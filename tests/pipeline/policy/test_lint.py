@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from checks import built_in_checks
+from pipeline.measurement import Grader
 from pipeline.policy.document import built_in_names, load_policy
 from pipeline.policy.lint import lint
 from pipeline.policy.runs import full_name
@@ -23,6 +24,7 @@ class Promise:
     better: str = "higher"
     items: int = 400
     slices: tuple[str, ...] = ()
+    grader: Grader | None = None
 
 
 LOWER = Promise(better="lower")

@@ -21,7 +21,6 @@ from pipeline.policy.statistics import (
     bounded_mean,
     bounded_quantile,
     bounded_rate,
-    corrected_rate,
 )
 
 ALPHA = 0.05
@@ -152,20 +151,6 @@ def test_false_passes_of_paired_scores(n: int) -> None:
         return bounded_drop(0.1 + random.exponential(0.5, n) - 0.5, CONFIDENCE).high <= 0.1
 
     assert share(passes, n) <= ALLOWED
-
-
-@pytest.mark.parametrize("truth", [0.0, 0.02, 0.2])
-def test_false_passes_of_rates_corrected_for_their_grader(truth: float) -> None:
-    """A grader of sensitivity 0.9 and specificity 0.95, calibrated on 200 labels of each kind."""
-    random = np.random.default_rng(11)
-    seen = truth * 0.9 + (1 - truth) * 0.05
-    passes = 0
-    for _ in range(REPETITIONS):
-        sensitivity, specificity = (int(random.binomial(200, 0.9)), 200), (int(random.binomial(200, 0.95)), 200)
-        bounds = corrected_rate(int(random.binomial(400, seen)), 400, sensitivity, specificity, CONFIDENCE)
-        passes += bounds.high <= truth and truth > 0
-        assert 0.0 <= bounds.low <= bounds.high <= 1.0
-    assert passes / REPETITIONS <= ALLOWED
 
 
 @pytest.mark.parametrize(
