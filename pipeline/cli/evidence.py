@@ -1,17 +1,22 @@
-"""`airlock evidence list|show`: what is known of a checkpoint, and what one signed statement says."""
+"""`airlock evidence list|show|import`: what is known of a checkpoint, what one signed statement says, and other tools'
+results as evidence."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.cli.approve import add_candidate_arguments
 from pipeline.cli.output import ExitCode, Output
 
 if TYPE_CHECKING:
     from pipeline.evidence.statement import Statement
     from pipeline.evidence.store import EvidenceStore
+    from pipeline.imported.recording import Joined
+    from pipeline.imported.report import Report
     from pipeline.measurement import Sample
 
 _REDACTED = "(redacted; --reveal shows it)"
@@ -26,6 +31,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("digest", metavar="STATEMENT", help="the statement's digest, sha256:...")
     show.add_argument("--samples", type=int, default=0, metavar="N", help="of a measurement: its first N samples too")
     show.add_argument("--reveal", action="store_true", help="print samples that are marked as sensitive")
+    imports = actions.add_parser("import", help="take another tool's report as evidence, marked as imported")
+    add_candidate_arguments(imports)
+    imports.add_argument("report", type=Path, metavar="REPORT", help="the file with the tool's results")
+    imports.add_argument("--tool", metavar="T", help="whose report it is, where the file does not show it")
+    imports.add_argument("--samples", type=Path, nargs="+", default=[], metavar="FILE", help="lm-eval's samples files")
+    imports.add_argument("--model-name", metavar="M", help="refuse the report unless it says that it is of this model")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
@@ -34,6 +45,8 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     from pipeline.evidence.store import EvidenceStore
     from pipeline.site import load_site
 
+    if arguments.action == "import":
+        return _import(arguments, output)
     site = load_site(arguments.site)
     store = EvidenceStore(site.store.path / "evidence", site.pipeline_keys())
     digest = parse_digest(arguments.digest)
@@ -44,12 +57,89 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     return ExitCode.YES
 
 
-def _list(statements: Iterable[Statement], output: Output) -> None:
-    rows = [(one.digest, one.predicate_type, str(one.predicate.get("check", ""))) for one in statements]
-    document = {"statements": [{"digest": row[0], "type": row[1], "check": row[2] or None} for row in rows]}
-    output.result(
-        document, "\n".join("  ".join(row).rstrip() for row in rows) or "Nothing is known of this checkpoint."
+def _import(arguments: argparse.Namespace, output: Output) -> ExitCode:
+    from datetime import UTC, datetime
+
+    from pipeline.imported.recording import import_report
+    from pipeline.imported.tools import read_report
+    from pipeline.run_directory import RunDirectory
+    from pipeline.workplace import open_workplace
+
+    workplace = open_workplace(arguments.site)
+    report = read_report(arguments.report, arguments.samples, tool=arguments.tool)
+    joined = import_report(
+        report,
+        RunDirectory(arguments.run),
+        arguments.candidate,
+        workplace,
+        model=arguments.model_name,
+        now=datetime.now(UTC),
     )
+    if arguments.model_name is None:
+        model = f"'{report.model}'" if report.model else "a model that it does not name"
+        output.say(f"WARNING: the report is of {model}, and nobody said that this is '{arguments.candidate}'.")
+        output.say("         Name the model with --model-name to have that checked.")
+    for note in (note for one in joined for note in one.notes):
+        output.say(f"NOTE: {note}")
+    output.result(_imported_json(report, joined, arguments.candidate), _imported_text(report, joined, arguments))
+    return ExitCode.YES
+
+
+def _imported_json(report: Report, joined: Sequence[Joined], candidate: str) -> dict[str, Any]:
+    return {
+        "candidate": candidate,
+        "checkpoint": joined[0].evidence.statement.subject,
+        "tool": report.tool,
+        "tool_version": report.tool_version,
+        "model": report.model,
+        "imported": [
+            {
+                "check": one.evidence.check,
+                "statement": one.evidence.statement.digest,
+                "known": one.known,
+                "metrics": [
+                    {"name": metric.name, "kind": metric.kind, "items": len(metric.values), "invalid": metric.invalid}
+                    for metric in one.evidence.metrics
+                ],
+                "left_out": list(one.notes),
+            }
+            for one in joined
+        ],
+    }
+
+
+def _imported_text(report: Report, joined: Sequence[Joined], arguments: argparse.Namespace) -> str:
+    new = sum(not one.known for one in joined)
+    version = f" {report.tool_version}" if report.tool_version else ""
+    lines = [f"{new} of {len(joined)} results of {report.tool}{version} are new evidence about {arguments.candidate}:"]
+    for one in joined:
+        lines += [f"  {one.evidence.check}  {one.evidence.statement.digest}{'  (known already)' if one.known else ''}"]
+        lines += [
+            f"    {metric.name}: {metric.kind} on {len(metric.values)} items, {metric.invalid} invalid"
+            for metric in one.evidence.metrics
+        ]
+    lines.append(
+        "They count where a policy says 'evidence: {imported: true}'. Judge the run again with 'airlock gate'."
+    )
+    return "\n".join(lines)
+
+
+def _list(statements: Iterable[Statement], output: Output) -> None:
+    rows = [
+        (one.digest, one.predicate_type, str(one.predicate.get("check", "")), bool(one.predicate.get("imported")))
+        for one in statements
+    ]
+    document = {
+        "statements": [
+            {"digest": digest, "type": kind, "check": check or None, "imported": imported}
+            for digest, kind, check, imported in rows
+        ]
+    }
+    lines = [
+        "  ".join((digest, kind, check, "imported" if imported else "")).rstrip()
+        for digest, kind, check, imported in rows
+    ]
+    output.result(document, "\n".join(lines) or "Nothing is known of this checkpoint.")
 
 
 def _show(store: EvidenceStore, statement: Statement, arguments: argparse.Namespace, output: Output) -> None:
@@ -67,6 +157,7 @@ def _show(store: EvidenceStore, statement: Statement, arguments: argparse.Namesp
     if statement.predicate_type == MEASUREMENT_TYPE:
         measurement = store.measurement(statement.digest)
         lines += [f"{'check':10} {measurement.check} version {measurement.version}, seed {measurement.seed}"]
+        lines += _origin(measurement.statement)
         lines += [f"{'measured':10} {measurement.started:%Y-%m-%d %H:%M:%S} to {measurement.finished:%H:%M:%S} UTC"]
         lines += [
             f"{'metric':10} {metric.name}: {metric.kind} on {len(metric.values)} items, {metric.invalid} invalid"
@@ -81,6 +172,16 @@ def _show(store: EvidenceStore, statement: Statement, arguments: argparse.Namesp
     else:
         lines += [f"{key:10} {value}" for key, value in statement.predicate.items()]
     output.result(document, "\n".join(lines))
+
+
+def _origin(statement: Statement) -> list[str]:
+    """What an imported measurement was taken from."""
+    origin = statement.predicate.get("imported")
+    if not isinstance(origin, dict):
+        return []
+    tool = " ".join(str(origin[key]) for key in ("tool", "tool_version") if origin.get(key))
+    files = [f"{'report':10} {file['name']} {file['digest']}" for file in origin.get("files", [])]
+    return [f"{'imported':10} from {tool}, task {origin.get('task')}, model {origin.get('model')}; not seen", *files]
 
 
 def _sample(sample: Sample, *, reveal: bool) -> dict[str, Any]:

@@ -121,6 +121,7 @@ def test_attack_evidence_on_other_data(tmp_path: Path) -> None:
     ("known", "words"),
     [
         (measurement(GOOD, imported=True), "imported from another tool"),
+        (measurement(GOOD, check="imported/lm_eval_knowledge"), "There is no measurement of"),
         (measurement(GOOD, serving={**SERVING, "managed": False}), "did not start"),
         (measurement(GOOD, serving={**SERVING, "endpoint": "http://127.0.0.1:1"}), "did not start"),
         (measurement(GOOD, serving={**SERVING, "options": {"load_format": "dummy"}}), "random weights"),
@@ -131,10 +132,23 @@ def test_attack_evidence_that_does_not_count(tmp_path: Path, known: Any, words: 
     assert_denied(tmp_path, evidence(known), "quality.floor", words)
 
 
-def test_imported_and_endpoint_evidence_count_where_the_policy_says_so(tmp_path: Path) -> None:
-    chosen = policy(tmp_path, limit("min: 0.5"), "evidence: {imported: true, endpoint: true}")
-    known = evidence(measurement(GOOD, imported=True, serving={**SERVING, "managed": False}))
-    assert decided(chosen, known).verdict == "GO"
+def test_endpoint_and_imported_evidence_count_where_the_policy_says_so(tmp_path: Path) -> None:
+    chosen = policy(tmp_path, limit("min: 0.5"), "evidence: {endpoint: true}")
+    assert decided(chosen, evidence(measurement(GOOD, serving={**SERVING, "managed": False}))).verdict == "GO"
+    rule = limit("min: 0.5", metric="imported/lm_eval_knowledge/acc")
+    other = measurement(GOOD, check="imported/lm_eval_knowledge", imported={"tool": "lm_eval"}, serving={})
+    for settings, verdict in (("evidence: {imported: true}", "GO"), ("", "NO-GO")):
+        assert decided(policy(tmp_path, rule, settings), evidence(measurement(GOOD), other)).verdict == verdict
+
+
+def test_attack_imported_evidence_under_the_name_of_a_check_of_airlock(tmp_path: Path) -> None:
+    settings = "evidence: {imported: true, endpoint: true}"
+    assert_denied(
+        tmp_path, evidence(measurement(GOOD, imported=True)), "quality.floor", "bears the name", settings=settings
+    )
+    own = evidence(measurement(GOOD, check="imported/lm_eval_knowledge"))
+    rule = limit("min: 0.5", metric="imported/lm_eval_knowledge/acc")
+    assert "bears the name" in result(decided(policy(tmp_path, rule, settings), own)).reason
 
 
 def test_attack_best_of_several_runs(tmp_path: Path) -> None:

@@ -1,0 +1,178 @@
+"""A report's file as strict JSON: bounded, UTF-8, no key twice, no number that is not finite.
+
+Reports come from outside and are believed in nothing: whatever is wrong with one ends in one FileFormatError that
+names the place.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pipeline.digests import Digest, sha256
+from pipeline.errors import FileFormatError
+from pipeline.files import read_bounded
+
+REPORT_LIMIT = 512 * 1024**2  # bytes of one file; a report on 100,000 items with their answers is below it
+_LONGEST_TEXT = 4 * 1024**2  # characters of one prompt or answer
+_AGAIN = "Import the file as the tool wrote it; if it did write it so, run the tool again."
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a report: its bytes as they were read, once, and their digest."""
+
+    path: Path
+    data: bytes = field(repr=False)
+
+    @cached_property
+    def digest(self) -> Digest:
+        """The digest of the bytes."""
+        return sha256(self.data)
+
+    @property
+    def name(self) -> str:
+        """The file's name, without its folder."""
+        return self.path.name
+
+
+def read_source(path: Path, *, limit: int = REPORT_LIMIT) -> SourceFile:
+    """Read a file of a report, at most `limit` bytes.
+
+    Raises:
+        RequestError: there is no such regular file, or it is larger.
+        StorageError: the disk failed.
+    """
+    return SourceFile(path, read_bounded(path, limit=limit))
+
+
+def unusable(place: str, problem: str, remedy: str = _AGAIN) -> FileFormatError:
+    """The error for a report that cannot be imported: `problem` is a sentence without its end."""
+    return FileFormatError(f"cannot import {place}", why=f"{problem}. Nothing was recorded.", remedy=remedy)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A JSON object, and the words for where it stands."""
+
+    value: Mapping[str, Any] = field(repr=False)
+    place: str
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.value
+
+    def has(self, key: str) -> bool:
+        """Whether `key` is there and not null."""
+        return self.value.get(key) is not None
+
+    def text(self, key: str) -> str:
+        """The text at `key`."""
+        found = self.value.get(key)
+        return found if isinstance(found, str) else self._wrong(key, "text")
+
+    def number(self, key: str) -> float:
+        """The number at `key`, finite."""
+        found = finite(self.value.get(key))
+        return found if found is not None else self._wrong(key, "a number")
+
+    def count(self, key: str) -> int:
+        """The whole number at `key`, zero or more."""
+        found = self.value.get(key)
+        whole = isinstance(found, int) and not isinstance(found, bool) and found >= 0
+        return int(found) if whole else self._wrong(key, "a count")  # type: ignore[arg-type]
+
+    def array(self, key: str) -> list[Any]:
+        """The list at `key`."""
+        found = self.value.get(key)
+        return found if isinstance(found, list) else self._wrong(key, "a list")
+
+    def part(self, key: str) -> Fields:
+        """The object at `key`."""
+        return self.inside(self.value.get(key), f"'{key:.100}'")
+
+    def parts(self, key: str) -> Iterator[Fields]:
+        """The objects in the list at `key`."""
+        for number, entry in enumerate(self.array(key), 1):
+            yield self.inside(entry, f"'{key}' {number}")
+
+    def inside(self, value: object, name: str) -> Fields:
+        """`value` as an object that stands in this one, where `name` says."""
+        if not isinstance(value, dict):
+            self.refuse(f"{name} is not a JSON object")
+        return Fields(value, f"{self.place}, {name}")
+
+    def refuse(self, problem: str, remedy: str = _AGAIN) -> NoReturn:
+        """Raise the error for a problem in this object."""
+        raise unusable(self.place, problem, remedy)
+
+    def _wrong(self, key: str, wanted: str) -> NoReturn:
+        found = self.value.get(key)
+        self.refuse(f"'{key:.100}' must be {wanted}, but it is " + ("missing" if found is None else f"{found!r:.100}"))
+
+
+def finite(value: object) -> float | None:
+    """`value` as a float where it is a finite number or a truth value; None otherwise."""
+    if not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def plain(value: object) -> str:
+    """A prompt or an answer as text that can be stored: half surrogate pairs replaced, other JSON values as JSON."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text[:_LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
+
+
+def parse_object(data: bytes, place: str) -> Fields:
+    """The JSON object that `data` holds.
+
+    Raises:
+        FileFormatError: no UTF-8, no JSON, cut off, a repeated key, NaN or an infinity, nested too deep, no object.
+    """
+    try:
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite
+        )
+    except UnicodeDecodeError as error:
+        raise unusable(place, f"It is not UTF-8 (byte {error.start})") from error
+    except (ValueError, RecursionError) as error:
+        raise unusable(place, f"It is not valid JSON: {error}"[:400]) from error
+    if not isinstance(value, dict):
+        raise unusable(place, "It is not a JSON object")
+    return Fields(value, place)
+
+
+def parse_lines(source: SourceFile) -> Iterator[Fields]:
+    """The JSON objects in the lines of a JSON Lines file; empty lines are passed over.  Raises as `parse_object`."""
+    for number, line in enumerate(source.data.split(b"\n"), 1):
+        if line.strip():
+            yield parse_object(line, f"{source.name}, line {number}")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key appears twice")
+    return found
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text:.20} is too large for a number")
+    return number

@@ -1,0 +1,123 @@
+"""Report + candidate -> signed statements, logged and joined to the candidate's run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pipeline.errors import EvidenceError
+from pipeline.evidence.statement import MeasurementEvidence
+from pipeline.imported.reading import unusable
+from pipeline.imported.report import READING, Report, Result
+from pipeline.run_directory import CandidateState, RunDirectory
+from pipeline.workplace import Workplace
+
+
+@dataclass(frozen=True)
+class Joined:
+    """One imported task: its statement, what was left out of it, and whether the run had it already."""
+
+    evidence: MeasurementEvidence
+    notes: tuple[str, ...]
+    known: bool
+
+
+def import_report(
+    report: Report, run: RunDirectory, name: str, workplace: Workplace, *, model: str | None = None, now: datetime
+) -> tuple[Joined, ...]:
+    """Record every task of `report` as a measurement of the candidate `name`, and join it to `run`.
+
+    `model` is what the report must say that it measured; None asks nothing.  Repeating it changes nothing.
+
+    Raises:
+        RequestError: the run does not know the candidate.
+        EvidenceError: the candidate was not verified, or the report is of another model.
+        FileFormatError: the report is from the future.
+        StorageError: the disk failed.
+    """
+    state = run.candidate(name)
+    _require_verified(name, state, workplace)
+    _require_model(report, model)
+    for result in report.results:
+        if result.at > now:
+            raise unusable(
+                report.files[0].name, f"It says that it was made at {result.at:%Y-%m-%d %H:%M} UTC, in the future"
+            )
+    for file in report.files:
+        workplace.store.put_blob(file.data)
+    joined = []
+    for result in report.results:
+        evidence = _record(result, report, name, state, workplace, expected=model)
+        known = evidence.statement.digest in state.imported
+        if not known:
+            _log(evidence, result, report, name, workplace)
+            state = state.model_copy(update={"imported": (*state.imported, evidence.statement.digest)})
+            run.save(name, state)
+        joined.append(Joined(evidence, result.notes, known))
+    return tuple(joined)
+
+
+def _require_verified(name: str, state: CandidateState, workplace: Workplace) -> None:
+    verification = workplace.store.evidence(state.subject, state.statements).verification
+    if verification is None or verification.predicate.get("verified") is not True:
+        raise EvidenceError(
+            f"nothing can be imported about '{name}'",
+            why="Its signature was not verified, so nobody knows which checkpoint a report would be about.",
+            remedy="Run 'airlock run' with a checkpoint that is signed by a signer whom the site trusts.",
+            subject=state.subject,
+        )
+
+
+def _require_model(report: Report, expected: str | None) -> None:
+    if expected is None or report.model == expected:
+        return
+    said = "does not say which model it measured" if report.model is None else f"is of the model '{report.model:.200}'"
+    raise EvidenceError(
+        f"{report.files[0].name} is not of '{expected:.200}'",
+        why=f"The report {said}. Nothing was recorded.",
+        remedy="Import a report of the right model; correct --model-name where only the name was wrong.",
+    )
+
+
+def _record(
+    result: Result, report: Report, name: str, state: CandidateState, workplace: Workplace, *, expected: str | None
+) -> MeasurementEvidence:
+    return workplace.store.record_measurement(
+        state.subject,
+        name,
+        result.measurement,
+        serving={"imported_from": report.tool},  # how the model was served is not known
+        environment={},
+        started=result.at,
+        finished=result.at,
+        key=workplace.key,
+        imported=_origin(result, report, expected),
+    )
+
+
+def _origin(result: Result, report: Report, expected: str | None) -> dict[str, Any]:
+    """What the statement says of where the result comes from; the key that signs it is who imported it."""
+    return {
+        "tool": report.tool,
+        "tool_version": report.tool_version,
+        "task": result.task,
+        "model": report.model,
+        "model_expected": expected,
+        "reading": READING,
+        "files": [{"name": f.name, "digest": f.digest, "size": len(f.data)} for f in report.files],
+        "witnessed": False,
+        "left_out": list(result.notes),
+    }
+
+
+def _log(evidence: MeasurementEvidence, result: Result, report: Report, name: str, workplace: Workplace) -> None:
+    details = {
+        "candidate": name,
+        "check": evidence.check,
+        "statement": evidence.statement.digest,
+        "tool": report.tool,
+        "task": result.task,
+        "report": report.files[0].digest,
+    }
+    workplace.log.append("imported", evidence.statement.subject, details, workplace.key)

@@ -1,0 +1,229 @@
+"""Imported results as evidence: judged only where the policy says so, shown for what they are, provable afterwards."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.output import ExitCode
+from pipeline.errors import EvidenceError
+from pipeline.imported.tools import read_report
+from pipeline.policy.document import load_policy
+from pipeline.policy.lint import lint
+from pipeline.run_directory import RunDirectory
+from pipeline.workplace import open_workplace
+from tests.assets.reports.lm_eval import DATE, LmEvalReport, lm_eval_report
+from tests.pipeline.imported.conftest import import_into, imported, write_policy
+from tests.runs import Organisation
+
+GOOD = [1.0] * 38 + [0.0] * 2
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    return lm_eval_report({"toy": GOOD}).write(tmp_path / "report")
+
+
+def gate(site: Organisation, policy: str, *words: str) -> tuple[int, str]:
+    ran = site.airlock("gate", site.run, "--policy", site.root / f"{policy}.yaml", *words)
+    return ran.code, ran.stdout + ran.stderr
+
+
+def events(site: Organisation) -> list[str]:
+    ran = site.airlock("audit", "log", "--event", "imported", json=True)
+    return [entry["details"]["check"] for entry in json.loads(ran.stdout)["entries"]]
+
+
+def test_an_import_is_judged_proved_and_shown_for_what_it_is(site: Organisation, report: Path) -> None:
+    code, said = import_into(site, report, "--model-name", "good")
+    assert code == ExitCode.YES, said
+    assert "imported/lm_eval_toy" in said
+    assert "WARNING" not in said
+    assert gate(site, "counting")[0] == ExitCode.YES
+    state = RunDirectory(site.run).candidate("good")
+    assert state.decision is not None
+    assert site.airlock("audit", "verify").code == ExitCode.YES
+    assert site.airlock("audit", "replay", state.decision).code == ExitCode.YES
+    assert site.airlock("card", "verify", site.run).code == ExitCode.YES
+    assert events(site) == ["imported/lm_eval_toy"]
+
+
+def test_the_policy_decides_whether_imported_results_count(site: Organisation, report: Path) -> None:
+    import_into(site, report)
+    code, said = gate(site, "strict", "--explain", "quality.imported")
+    assert code == ExitCode.DENIED
+    assert "missing" in said
+    assert "It was imported from another tool, and the policy counts no imported results." in said
+    assert "evidence: {imported: true}" in said
+    code, said = gate(site, "counting", "--explain", "quality.imported")
+    assert code == ExitCode.YES
+    assert "measured by lm_eval 0.4.13 of good, on its report's word; Airlock did not see it" in said
+
+
+def test_card_list_and_show_say_that_it_was_imported(site: Organisation, report: Path) -> None:
+    import_into(site, report)
+    gate(site, "counting")
+    folder = site.run / "good"
+    card = json.loads((folder / "card.json").read_text())
+    (check,) = card["measurements"]
+    assert check["imported"] == {"tool": "lm_eval", "tool_version": "0.4.13", "task": "toy", "model": "good"}
+    assert any("Airlock did not measure imported/lm_eval_toy" in sentence for sentence in card["limits"])
+    assert "**Imported**: taken from a report of lm\\_eval" in (folder / "card.md").read_text()
+    assert "<strong>Imported:</strong> taken from a report of lm_eval" in (folder / "card.html").read_text()
+    assert "toy: question" not in (folder / "card.html").read_text()
+    state = RunDirectory(site.run).candidate("good")
+    listed = site.airlock("evidence", "list", state.subject).stdout.splitlines()
+    assert [line.endswith("imported/lm_eval_toy  imported") for line in listed].count(True) == 1
+    shown = site.airlock("evidence", "show", state.imported[0], "--samples", "1").stdout
+    assert "imported   from lm_eval 0.4.13, task toy, model good; not seen" in shown
+    assert "report     results_2026-11-02T10-00-00.123456.json sha256:" in shown
+    assert "0: acc 1: (redacted" in shown
+
+
+def test_the_report_itself_is_kept_under_its_digest(site: Organisation, report: Path) -> None:
+    import_into(site, report)
+    store = open_workplace(site.root / "airlock.toml").store
+    origin = store.statement(RunDirectory(site.run).candidate("good").imported[0]).predicate["imported"]
+    assert origin["witnessed"] is False
+    assert [file["name"][:7] for file in origin["files"]] == ["results", "samples"]
+    assert store.blob(origin["files"][0]["digest"]) == report.read_bytes()
+
+
+def test_importing_again_changes_nothing(site: Organisation, report: Path) -> None:
+    import_into(site, report)
+    gate(site, "counting")
+    before = RunDirectory(site.run).candidate("good")
+    code, said = import_into(site, report)
+    assert code == ExitCode.YES
+    assert "0 of 1 results" in said
+    assert "(known already)" in said
+    gate(site, "counting")
+    assert RunDirectory(site.run).candidate("good") == before
+    assert len(events(site)) == 1
+
+
+def test_a_report_without_an_expectation_is_warned_about(site: Organisation, report: Path) -> None:
+    code, said = import_into(site, report)
+    assert code == ExitCode.YES
+    assert "WARNING: the report is of 'good', and nobody said that this is 'good'" in said
+
+
+def test_attack_a_report_of_another_model(site: Organisation, report: Path) -> None:
+    code, said = import_into(site, report, "--model-name", "tiny")
+    assert code == ExitCode.DENIED
+    assert "is of the model 'good'" in said
+    assert (imported(site), events(site)) == ((), [])
+
+
+def test_attack_a_report_that_names_no_model(site: Organisation, tmp_path: Path) -> None:
+    made = lm_eval_report({"toy": GOOD})
+    del made.document["model_name"], made.document["config"]
+    code, said = import_into(site, made.write(tmp_path), "--model-name", "good")
+    assert (code, "does not say which model" in said) == (ExitCode.DENIED, True)
+
+
+def test_attack_an_import_that_calls_itself_safety_harmful_requests(site: Organisation, tmp_path: Path) -> None:
+    """No name in a report reaches the name of a metric that Airlock measures, even where imported results count."""
+    name = "safety/harmful_requests/unsafe_compliance_rate"
+    made = lm_eval_report({"safety/harmful_requests": [0.0] * 400}, metric=name)
+    made.samples = {"safety_harmful_requests": made.samples["safety/harmful_requests"]}
+    for key in ("results", "configs", "versions", "higher_is_better", "n-samples"):
+        made.document[key] = {"safety_harmful_requests": made.document[key]["safety/harmful_requests"]}
+    assert import_into(site, made.rehash().write(tmp_path))[0] == ExitCode.YES
+    write_policy(site, "harm", "evidence: {imported: true, max_age: 52w}", metric=name, limit="max: 0.02")
+    code, said = gate(site, "harm")
+    assert code == ExitCode.DENIED
+    assert f"There is no measurement of '{name}'." in said
+
+
+@pytest.mark.parametrize("imported_from", [None, {"tool": "lm_eval"}])
+def test_attack_a_statement_under_the_other_name(site: Organisation, report: Path, imported_from: object) -> None:
+    """The store refuses Airlock's names for imported results, and the imported suite for Airlock's own."""
+    workplace = open_workplace(site.root / "airlock.toml")
+    (result,) = read_report(report).results
+    check = "safety/harmful_requests" if imported_from else result.measurement.check
+    with pytest.raises(EvidenceError, match="cannot be recorded"):
+        workplace.store.record_measurement(
+            RunDirectory(site.run).candidate("good").subject,
+            "good",
+            replace(result.measurement, check=check),
+            serving={},
+            environment={},
+            started=result.at,
+            finished=result.at,
+            key=workplace.key,
+            imported=imported_from,  # type: ignore[arg-type]
+        )
+
+
+def test_attack_a_better_report_does_not_displace_a_worse_one(site: Organisation, tmp_path: Path) -> None:
+    bad = lm_eval_report({"toy": [0.0] * 40})
+    good = lm_eval_report({"toy": GOOD})
+    good.document |= {"date": DATE + 60, "versions": {"toy": 2.0}, "lm_eval_version": "0.5.0"}
+    assert import_into(site, bad.write(tmp_path / "bad"))[0] == ExitCode.YES
+    assert import_into(site, good.write(tmp_path / "good"))[0] == ExitCode.YES
+    assert gate(site, "counting")[0] == ExitCode.DENIED
+    _forget_first_import(site)
+    assert gate(site, "counting")[0] == ExitCode.DENIED
+    assert site.airlock("card", "verify", site.run).code == ExitCode.YES
+
+
+def _forget_first_import(site: Organisation) -> None:
+    """Drop the first import from the run's folder, as whoever wants the second one alone would."""
+    path = site.run / "good" / "state.json"
+    state = json.loads(path.read_text())
+    state["imported"] = state["imported"][1:]
+    path.write_text(json.dumps(state))
+
+
+def test_attack_a_report_from_the_future(site: Organisation, tmp_path: Path) -> None:
+    made = lm_eval_report({"toy": GOOD})
+    made.document["date"] = 4102444800.0
+    code, said = import_into(site, made.write(tmp_path))
+    assert (code, imported(site)) == (ExitCode.BAD_REQUEST, ())
+    assert "in the future" in said
+
+
+def test_a_report_ages_by_its_own_time_not_by_that_of_its_import(site: Organisation, report: Path) -> None:
+    import_into(site, report)
+    write_policy(site, "fresh", "evidence: {imported: true, max_age: 1d}")
+    assert "too old" in gate(site, "fresh")[1]
+
+
+def test_nothing_is_imported_about_a_candidate_that_was_not_verified(site: Organisation, report: Path) -> None:
+    run = RunDirectory(site.run)
+    run.save("good", run.candidate("good").model_copy(update={"statements": ()}))
+    code, said = import_into(site, report)
+    assert (code, "was not verified" in said) == (ExitCode.DENIED, True)
+    assert site.airlock("evidence", "import", site.run, report, "--candidate", "other").code == ExitCode.BAD_REQUEST
+
+
+def test_a_broken_report_records_nothing(site: Organisation, tmp_path: Path) -> None:
+    made = lm_eval_report({"toy": GOOD, "other": [1.0, 0.0]})
+    made.samples["other"].pop()
+    before = sorted((site.root / "store" / "evidence" / "blobs").rglob("*"))
+    code, said = import_into(site, made.write(tmp_path))
+    assert (code, imported(site), events(site)) == (ExitCode.BAD_REQUEST, (), [])
+    assert "Nothing was recorded." in said
+    assert sorted((site.root / "store" / "evidence" / "blobs").rglob("*")) == before
+
+
+def test_a_policy_that_counts_no_imported_results_cannot_demand_one(site: Organisation) -> None:
+    def levels(name: str) -> list[str]:
+        problems = lint(load_policy(site.root / f"{name}.yaml"), {})
+        return [problem.level for problem in problems if problem.rule == "quality.imported"]
+
+    assert levels("strict") == ["error"]
+    assert levels("counting") == ["note"]
+
+
+def test_measurements_of_airlocks_own_need_not_share_a_server_with_imported_ones(
+    site: Organisation, tmp_path: Path
+) -> None:
+    first: LmEvalReport = lm_eval_report({"toy": GOOD})
+    import_into(site, first.write(tmp_path))
+    said = gate(site, "counting", "--explain", "evidence.one-serving")[1]
+    assert "All measurements share one serving configuration." in said
