@@ -12,7 +12,7 @@ from pipeline.card.sources import Summarise
 from pipeline.digests import Digest
 from pipeline.evidence.statement import MeasurementEvidence
 from pipeline.measurement import Metric
-from pipeline.policy.decision import Interval
+from pipeline.policy.decision import Corrected, Interval
 
 _BINS = 24  # of a histogram; fewer items get fewer bins
 _QUANTILE_SUFFIX = re.compile(r"[_-]p\d+$")
@@ -49,7 +49,11 @@ def _imported(evidence: MeasurementEvidence) -> dict[str, Any]:
 
 
 def figure(interval: Interval, evidence: Digest | None) -> dict[str, Any]:
-    """An interval as JSON; `confidence` is that of each bound.  A bound that does not exist is null."""
+    """An interval as JSON; `confidence` is that of each bound.  A bound that does not exist is null.
+
+    `corrected` is there for what a grader measured: the value without the grader's errors, and the grader's record.
+    """
+    graded = {} if interval.corrected is None else {"corrected": _corrected(interval.corrected)}
     return {
         "value": finite(interval.estimate),
         "low": finite(interval.low),
@@ -59,6 +63,18 @@ def figure(interval: Interval, evidence: Digest | None) -> dict[str, Any]:
         "invalid": interval.invalid,
         "method": interval.method,
         "evidence": evidence,
+        **graded,
+    }
+
+
+def _corrected(corrected: Corrected) -> dict[str, Any]:
+    return {
+        "grader": corrected.grader,
+        "value": finite(corrected.estimate),
+        "low": finite(corrected.low),
+        "high": finite(corrected.high),
+        "sensitivity": list(corrected.sensitivity),
+        "specificity": list(corrected.specificity),
     }
 
 

@@ -57,7 +57,10 @@ class RuleRow:
 
 @dataclass(frozen=True)
 class FigureRow:
-    """One metric or one slice of it.  `limits` are the policy's bounds as (minimum, maximum)."""
+    """One metric or one slice of it.  `limits` are the policy's bounds as (minimum, maximum).
+
+    `grading` says whose grades it is made of, where it is of any that may be wrong.
+    """
 
     name: str
     value: Number | None
@@ -71,6 +74,7 @@ class FigureRow:
     limit_text: str
     chance: float | None
     slices: tuple[FigureRow, ...] = ()
+    grading: str = ""
 
     @property
     def range(self) -> str:
@@ -227,6 +231,7 @@ def _row(
         limit_text=text,
         chance=chance,
         slices=slices,
+        grading=words.grading(figure, unit, rate=rate) if figure else "",
     )
 
 
@@ -260,7 +265,9 @@ def origin(check: Mapping[str, Any]) -> str:
     """Whose word an imported measurement is."""
     told = check["imported"]
     tool = " ".join(words.visible(told[key]) for key in ("tool", "tool_version") if told[key])
-    model = f"a model that it calls '{words.visible(told['model'])}'" if told["model"] else "a model that it does not name"
+    model = (
+        f"a model that it calls '{words.visible(told['model'])}'" if told["model"] else "a model that it does not name"
+    )
     return (
         f"taken from a report of {tool or 'another tool'} on the task '{words.visible(told['task'])}' and {model}. "
         "Airlock did not see it being measured."

@@ -112,6 +112,23 @@ def interval(figure: Mapping[str, Any], unit: str, *, rate: bool) -> str:
     return f"{first} to {number(high, unit)}"
 
 
+def grading(figure: Mapping[str, Any], unit: str, *, rate: bool) -> str:
+    """Whose grades a figure is made of, how often that grader is right, and what the figure is without its errors."""
+    corrected = figure.get("corrected")
+    if corrected is None:
+        return ""
+    found, spared = (_right(*corrected[name]) for name in ("sensitivity", "specificity"))
+    value, bounds = number(corrected["value"], unit, rate=rate), interval(corrected, unit, rate=rate)
+    return (
+        f"As graded by '{visible(corrected['grader'])}' (sensitivity {found}, specificity {spared} on labels by "
+        f"people); corrected for its errors {value}, {bounds}. The interval holds for both readings."
+    )
+
+
+def _right(right: int, every: int) -> str:
+    return f"{percent(right / every)} of {every}" if every else "unknown"
+
+
 def size(value: int) -> str:
     """Bytes in the decimal units that vendors use."""
     amount = float(value)

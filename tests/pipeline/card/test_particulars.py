@@ -17,7 +17,7 @@ from pipeline.card.schema import schema_problems
 from pipeline.card.sources import CardPromotion, CardSources
 from pipeline.digests import sha256
 from pipeline.errors import EvidenceError
-from pipeline.measurement import Metric
+from pipeline.measurement import Grader, Measurement, Metric, Sample
 from pipeline.policy.decision import Interval, RuleResult
 from tests.pipeline.card import candidates
 from tests.pipeline.card.candidates import START, Laboratory
@@ -123,3 +123,20 @@ def test_an_inconclusive_candidate_is_said_to_be_undecided(denied: CardSources) 
     card = build_card(replace(denied, decision=replace(denied.decision, verdict="INCONCLUSIVE")))
     assert view.banner(card).tone == "open"
     assert "cannot decide yet" in view.banner(card).sentence
+
+
+def test_a_graded_rate_shows_both_readings_and_the_record_of_its_grader(lab: Laboratory) -> None:
+    who = Grader("refusal", sha256(b"weights"), (400, 471), (407, 429))
+    metric = candidates.rate("unsafe_compliance_rate", 0.4, 300, better="lower", grader=who)
+    sample = tuple(Sample(item, "?", "no", "refused") for item in metric.items)
+    candidates.verification(lab, "graded")
+    candidates.inspection(lab, "graded")
+    candidates.record(lab, "graded", [Measurement("safety/harmful_requests", "3", (), (metric,), sample, 0)])
+    card = build_card(candidates.sources(lab, candidates.decision(lab, "graded")))
+    assert schema_problems(card) == []
+    shown = card["measurements"][0]["metrics"][0]["figure"]["corrected"]
+    assert (shown["grader"], shown["sensitivity"], shown["specificity"]) == ("refusal", [400, 471], [407, 429])
+    sentence = "corrected for its errors 43.7 %"
+    assert "(sensitivity 84.9 % of 471, specificity 94.87 % of 429 on labels by people)" in to_html(card).decode()
+    assert sentence in to_html(card).decode()
+    assert sentence in to_markdown(card).decode()
