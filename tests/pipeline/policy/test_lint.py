@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from checks import built_in_checks
+from pipeline.digests import sha256
 from pipeline.measurement import Grader
 from pipeline.policy.document import built_in_names, load_policy
 from pipeline.policy.lint import lint
@@ -131,3 +132,34 @@ def test_the_built_in_policies_can_decide_on_the_built_in_checks(name: str) -> N
     found = lint(load_policy(Path(name)), declared)
     assert not [problem for problem in found if problem.level == "error"]
     assert all(problem.level == "note" or problem.rule is None for problem in found)
+
+
+RECORD = Grader("refusal", sha256(b"grader"), (400, 471), (407, 429))
+
+
+def test_what_the_record_of_the_grader_means_for_a_limit(tmp_path: Path) -> None:
+    graded = Promise(better="lower", grader=RECORD)
+    found = lint(policy(tmp_path, limit("max: 0.5")), {ACC: graded})
+    said = [problem.sentence for problem in found if problem.level == "note"]
+    assert any("as on its labels" in sentence and "at or below 41.9%" in sentence for sentence in said)
+    found = lint(policy(tmp_path, limit("max: 0.02")), {ACC: graded})
+    assert any("no model passes in 80% of runs" in problem.sentence for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("demand", "promise", "level", "words"),
+    [
+        ("min_grader_agreement: 0.8", Promise(), "error", "no grader is behind"),
+        ("min_grader_agreement: 0.95", Promise(grader=RECORD), "warning", "the agreement 0.95"),
+        ("min_grader_kappa: 0.9", Promise(grader=RECORD), "warning", "the kappa 0.9"),
+    ],
+)
+def test_demands_on_a_grader(tmp_path: Path, demand: str, promise: Promise, level: str, words: str) -> None:
+    found = lint(policy(tmp_path, limit("min: 0.5", more=f", {demand}")), {ACC: promise})
+    assert [problem for problem in found if problem.level == level and words in problem.sentence]
+
+
+def test_demands_that_the_record_meets_need_no_remark(tmp_path: Path) -> None:
+    rules = limit("min: 0.5", more=", min_grader_agreement: 0.85, min_grader_kappa: 0.7")
+    found = lint(policy(tmp_path, rules), {ACC: Promise(grader=RECORD)})
+    assert not [problem for problem in found if problem.level != "note" and problem.rule]
