@@ -6,20 +6,23 @@ How many items: `sample` of the set file, 400 unless it says otherwise.  A one-s
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+from checks.catalogue import instructions
 from checks.catalogue.definitions import DEFINITIONS, Definition
 from checks.catalogue.own import own_rows, own_task
 from checks.catalogue.reading import convert, data_set, read_split
 from checks.catalogue.site_files import SetFile
-from checks.contract import Model, Progress
+from checks.contract import MetricDeclaration, Model, Progress
 from checks.datasets import Row
 from checks.performance.harness import Result, Task, run_tasks
 from checks.performance.ledger import CROSS_CHECKED
-from checks.performance.results import graded, rate, samples, scoring_difference
+from checks.performance.results import finer_rate, graded, rate, samples, scoring_difference
 from checks.sampling import stratified
 from pipeline.errors import FileFormatError
 from pipeline.measurement import Better, DataSet, Measurement, Metric, MetricKind
@@ -29,23 +32,13 @@ _REFERENCE = "en"  # the language that others are compared with
 
 
 @dataclass(frozen=True)
-class Declared:
-    """One promised metric."""
-
-    name: str
-    kind: MetricKind
-    better: Better
-    items: int
-    title: str
-
-
-@dataclass(frozen=True)
 class Asking:
     """A set ready to be asked: its rows in the columns of its task, each with an `id` and a `topic`, and its examples.
 
     `shots` and the rows are by part; a set without parts has the one part ''.
     """
 
+    path: Path
     described: SetFile
     definition: Definition | None
     rows: tuple[Row, ...]
@@ -67,7 +60,7 @@ class Asking:
         else:
             rows = _benchmark_rows(path, described, definition)
             shots = _shots(path, described, definition, {row["topic"] for row in rows})
-        return cls(described, definition, tuple(rows), shots, data_set(described, len(rows)))
+        return cls(path, described, definition, tuple(rows), shots, data_set(described, len(rows)))
 
     @property
     def name(self) -> str:
@@ -107,27 +100,59 @@ class Asking:
         return len(self.rows) if self.described.sample == "all" else min(self.described.sample, len(self.rows))
 
     @property
-    def slices(self) -> tuple[str, ...]:
+    def topics(self) -> tuple[str, ...]:
         """The parts or topics, where there are several."""
         return tuple(dict.fromkeys(row["topic"] for row in self.rows if row["topic"]))
 
     @property
     def rates(self) -> tuple[str, ...]:
-        """lm-eval's metrics that are kept."""
+        """lm-eval's metrics of right and wrong that are kept."""
         if self.definition is not None:
             return self.definition.metrics
         return ("exact_match",) if self.generated else ("acc", "acc_norm")
 
     @property
-    def metrics(self) -> tuple[Declared, ...]:
+    def masses(self) -> tuple[str, ...]:
+        """lm-eval's metrics that are shares of probability."""
+        return () if self.definition is None else self.definition.masses
+
+    @property
+    def finer(self) -> tuple[str, ...]:
+        """lm-eval's metrics with a grade for each demand of an item."""
+        return () if self.definition is None else self.definition.finer
+
+    @property
+    def chat(self) -> bool:
+        """Whether it is asked through the chat template."""
+        default = False if self.definition is None else self.definition.chat
+        return default if self.described.chat is None else self.described.chat
+
+    @property
+    def metrics(self) -> tuple[MetricDeclaration, ...]:
         """What is promised."""
-        declared = [Declared(name, "rate", self.better, self.items, f"{self.title}: {name}") for name in self.rates]
+        columns = ("topic",) if self.topics else ()
+        declared = [self._declared(name, "rate", self.items, name, columns) for name in self.rates]
+        declared += [self._declared(name, "mean", self.items, "probability of the truth", ()) for name in self.masses]
+        demands = sum(len(row[self._demands]) for row in self.draw(0)) if self.finer else 0
+        declared += [self._declared(name, "rate", demands, name, ("demand",)) for name in self.finer]
         for language in self._compared():
-            title = f"{self.title}: English minus {language}"
-            declared.append(Declared(f"gap_{language}", "mean", "lower", self.items // max(1, len(self.slices)), title))
+            pairs, title = self.items // max(1, len(self.topics)), f"English minus {language}"
+            declared.append(replace(self._declared(f"gap_{language}", "mean", pairs, title, ()), better="lower"))
         if not self.generated:
-            declared.append(Declared("scoring_difference", "mean", "lower", CROSS_CHECKED, "Named tokens against echo"))
+            title = "Named tokens against echo"
+            declared.append(
+                MetricDeclaration("scoring_difference", "mean", "nats", "lower", min(CROSS_CHECKED, self.items), title)
+            )
         return tuple(declared)
+
+    def _declared(
+        self, name: str, kind: MetricKind, items: int, title: str, columns: tuple[str, ...]
+    ) -> MetricDeclaration:
+        return MetricDeclaration(name, kind, "ratio", self.better, items, f"{self.title}: {title}", columns)
+
+    @property
+    def _demands(self) -> str:
+        return "" if self.definition is None else self.definition.demands
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -136,8 +161,12 @@ class Asking:
             "sample": self.items,
             "shots": max((len(shots) for shots in self.shots.values()), default=0),
             "task": "own" if self.definition is None else str(self.definition.task),
-            "chat": self.described.chat,
+            "chat": self.chat,
         }
+
+    def grader(self) -> AbstractContextManager[None]:
+        """Within it lm-eval's own grader has what it needs."""
+        return instructions.grader(self.path, self.described) if self.finer else contextlib.nullcontext()
 
     def draw(self, seed: int) -> list[Row]:
         """The items to ask: a seeded sample, in proportion by part or topic.
@@ -161,22 +190,24 @@ class Asking:
                 config={},
                 rows=part_rows,
                 shots=self.shots.get(part, ()),
-                chat=self.described.chat,
+                chat=self.chat,
                 upstream=str(self.definition.task).replace("{part}", part),
             )
             for part, part_rows in parts.items()
         ]
 
     def _compared(self) -> tuple[str, ...]:
-        if self.definition is None or not self.definition.aligned or _REFERENCE not in self.slices:
+        if self.definition is None or not self.definition.aligned or _REFERENCE not in self.topics:
             return ()
-        return tuple(part for part in self.slices if part != _REFERENCE)
+        return tuple(part for part in self.topics if part != _REFERENCE)
 
     def measured(self, results: Sequence[Result]) -> tuple[Metric, ...]:
         """The promised metrics from lm-eval's results."""
         chance = None if self.definition is None else self.definition.chance
         clusters = _number if self._compared() else None
         metrics = [rate(name, results, chance=chance, cluster=clusters, better=self.better) for name in self.rates]
+        metrics.extend(rate(name, results, better=self.better, kind="mean") for name in self.masses)
+        metrics.extend(finer_rate(name, results, self._demands) for name in self.finer)
         metrics.extend(_gap(results, self.rates[-1], language) for language in self._compared())
         if not self.generated:
             metrics.append(scoring_difference(results))
@@ -191,14 +222,15 @@ def measure(asking: Asking, model: Model, seed: int, progress: Progress) -> Meas
         RequestError: the tokenizer cannot be read, or lm-eval has no task for a part.
     """
     drawn = asking.draw(seed)
-    by_task = run_tasks(model, asking.tasks(drawn), seed, progress)
+    with asking.grader():
+        by_task = run_tasks(model, asking.tasks(drawn), seed, progress)
     results = [result for one in by_task.values() for result in one]
     return Measurement(
         asking.name,
         asking.version,
         (asking.data,),
         asking.measured(results),
-        samples(results, seed, graded(asking.rates[0]), sensitive=asking.harmful),
+        samples(results, seed, graded((*asking.rates, *asking.masses)[0]), sensitive=asking.harmful),
         seed,
     )
 

@@ -27,7 +27,9 @@ class Definition:
     `metrics` are lm-eval's, followed by the filter's name where a task has several.  `chance` is a guesser's rate,
     None where options vary or answers are written.  `aligned` says that the n-th items of all parts are translations
     of each other.  `harmful` marks knowledge that a model had better lack: then less is better, the check is one of the
-    suite `safety`, and its samples are redacted.
+    suite `safety`, and its samples are redacted.  `masses` are lm-eval's metrics that are shares of probability rather
+    than right or wrong; `finer` those that hold one grade for each demand of an item, whose kinds its column `demands`
+    lists.  `chat` says whether lm-eval's published numbers are taken through the chat template.
     """
 
     name: str
@@ -46,6 +48,10 @@ class Definition:
     chance: float | None = None
     generated: bool = False
     harmful: bool = False
+    masses: tuple[str, ...] = ()
+    finer: tuple[str, ...] = ()
+    demands: str = ""
+    chat: bool = False
 
 
 _CHOICES = (
@@ -128,6 +134,17 @@ _CHOICES = (
         ("acc",),
         split="validation",
     ),
+    Definition(
+        "truthfulqa_mc2",
+        "TruthfulQA, probability of the true answers",
+        "Apache-2.0",
+        "Lin et al. 2021, arXiv 2109.07958",
+        layouts.TRUTHFULQA,
+        "truthfulqa/truthfulqa_mc2.yaml",
+        (),
+        split="validation",
+        masses=("acc",),
+    ),
 )
 
 _LETTERS = (
@@ -199,8 +216,19 @@ _WRITTEN = (
         aligned=True,
         generated=True,
     ),
-    # lm-eval's grader of IFEval downloads word lists when it is imported, so the set is verified and not asked.
-    Definition("ifeval", "IFEval", "Apache-2.0", "Zhou et al. 2023, arXiv 2311.07911", layouts.IFEVAL, metrics=()),
+    Definition(
+        "ifeval",
+        "IFEval",
+        "Apache-2.0",
+        "Zhou et al. 2023, arXiv 2311.07911",
+        layouts.IFEVAL,
+        "ifeval/ifeval.yaml",
+        ("prompt_level_strict_acc", "prompt_level_loose_acc"),
+        generated=True,
+        finer=("inst_level_strict_acc", "inst_level_loose_acc"),
+        demands="instruction_id_list",
+        chat=True,
+    ),
 )
 
 

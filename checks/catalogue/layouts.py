@@ -137,6 +137,18 @@ def _truthfulqa_official(row: Row) -> Row:
     }
 
 
+def _ifeval(row: Row) -> Row:
+    demands, kwargs = _list(row["instruction_id_list"]), _list(row["kwargs"])
+    if not demands or len(demands) != len(kwargs) or not all(isinstance(one, str) for one in demands):
+        _wrong("it does not have one set of kwargs for each of its instructions")
+    return {
+        "key": str(row["key"]),
+        "prompt": str(row["prompt"]),
+        "instruction_id_list": list(demands),
+        "kwargs": [dict(_mapping(one)) for one in kwargs],
+    }
+
+
 def _targets(value: object) -> dict[str, list[Any]]:
     targets = _mapping(value)
     if not all(label in (0, 1) for label in targets.values()):
@@ -197,4 +209,4 @@ MGSM = (
     Layout("official", frozenset({"question", "answer"}), _mgsm_official),
 )
 TRUTHFULQA = (Layout("official", frozenset({"question", "mc1_targets", "mc2_targets"}), _truthfulqa_official),)
-IFEVAL = (hub("key", "prompt", "instruction_id_list", "kwargs"),)
+IFEVAL = (Layout("official", frozenset({"key", "prompt", "instruction_id_list", "kwargs"}), _ifeval),)

@@ -45,7 +45,7 @@ def own_task(described: SetFile, rows: Sequence[Row]) -> Task:
             {"metric": "acc_norm", "aggregation": "mean", "higher_is_better": True},
         ],
     }
-    return Task(described.name, config, rows, chat=described.chat)
+    return Task(described.name, config, rows, chat=bool(described.chat))
 
 
 def _row(row: Row, number: int, task: OwnTask, path: Path) -> Row:

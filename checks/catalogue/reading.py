@@ -124,6 +124,8 @@ def convert(rows: Sequence[Row], definition: Definition, path: Path) -> list[Row
 def _parse(data: bytes, file: DataFile, path: Path) -> list[Row]:
     if file.format == ".parquet":
         return _parquet(data, path)
+    if file.format == ".zip":
+        _refuse(path, "An archive has no rows.")
     text = _decoded(data, path)
     if file.format in (".csv", ".tsv"):
         return list(_table(text, file.columns, "\t" if file.format == ".tsv" else ",", path))

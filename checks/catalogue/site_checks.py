@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from checks.catalogue import instructions
 from checks.catalogue.asking import Asking, measure
 from checks.catalogue.definitions import DEFINITIONS, Definition
 from checks.catalogue.reading import read_rows, read_verified
 from checks.catalogue.site_files import SetFile, load_set_files
-from checks.contract import Check, MetricDeclaration, Model, Progress
+from checks.contract import Check, Model, Progress
 from pipeline.errors import AirlockError, DeniedError
 from pipeline.measurement import Measurement
 
@@ -23,8 +24,9 @@ from pipeline.measurement import Measurement
 class Surveyed:
     """One set: what the catalogue and the site say of it, and whether its files are there and the pinned ones.
 
-    `status` is `ready`, `missing` (no set file, or a file is not there) or `refused` (a file is another one, or
-    malformed); `problem` then says why.  `rows` counts those of all files, where this package reads them.
+    `status` is `ready`, `missing` (no set file, or something that it needs is not there) or `refused` (a file is
+    another one, or malformed); `problem` then says why.  `rows` counts those of all files, where this package reads
+    them.
     """
 
     name: str
@@ -96,10 +98,13 @@ def _surveyed(path: Path, described: SetFile) -> Surveyed:
     status, problem, rows = "ready", "", 0
     try:
         for file in described.files:
-            if definition is None or definition.task is not None:
+            if file.format != ".zip" and (definition is None or definition.task is not None):
                 rows += len(read_rows(path.parent, file))
             else:
                 read_verified(path.parent, file)  # the suite that asks it knows its format
+        if definition is not None and definition.finer:
+            problem = instructions.lacking(described)
+            status = "missing" if problem else "ready"
     except DeniedError as error:
         status, problem = "refused", f"{error.what}: {error.why}"
     except AirlockError as error:
@@ -128,10 +133,7 @@ def _check(asking: Asking) -> Check:
         version=asking.version,
         title=asking.title,
         data=(asking.data,),
-        metrics=tuple(
-            MetricDeclaration(one.name, one.kind, "ratio", one.better, one.items, one.title, asking.slices)
-            for one in asking.metrics
-        ),
+        metrics=asking.metrics,
         units=asking.items,
         measure=measured,
         needs=frozenset() if asking.generated else frozenset({"echo", "named-tokens"}),

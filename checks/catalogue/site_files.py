@@ -26,7 +26,7 @@ from pipeline.documents import Document, load_yaml
 from pipeline.errors import FileFormatError, RequestError
 
 SUFFIX = ".dataset.yaml"
-FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt")
+FORMATS = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".txt", ".zip")
 _TEXT_SPLITS = (".txt.dev", ".txt.test")  # how WinoBias names its text files
 _MOST_SET_FILES = 10_000  # below all roots together
 _Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -78,7 +78,8 @@ class OwnTask(Document):
 class SetFile(Document):
     """One data set of a site.  `sample` is the number of items asked, spread over its parts or topics; or `all`.
 
-    `chat` asks through the chat template; lm-eval's published numbers are mostly without.
+    `chat` asks through the chat template; lm-eval's published numbers are mostly without, and where they are with it,
+    as for IFEval, so is the default.
     """
 
     api_version: Literal["airlock/v1"] = Field(alias="apiVersion")
@@ -92,7 +93,7 @@ class SetFile(Document):
     task: OwnTask | None = None
     sample: Annotated[int, Field(gt=0)] | Literal["all"] = DEFAULT_SAMPLE
     shots: Annotated[int, Field(ge=0, le=64)] | None = None
-    chat: bool = False
+    chat: bool | None = None
 
     @model_validator(mode="after")
     def _one_way_to_ask(self) -> SetFile:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class Result:
 
     `prompt` is the whole context as sent.  `values` are lm-eval's metrics by name; where a task has several filters the
     filter's name follows the metric's.  `continuations` and `logprobs` run in parallel for multiple choice; `answer` is
-    a generated text.  `error` says why the item is invalid.
+    a generated text.  `error` says why the item is invalid.  `grades` holds the metrics that lm-eval gives as one grade
+    for each demand of the row.
     """
 
     row: Row
@@ -54,15 +56,22 @@ class Result:
     way: str = ""
     error: str | None = None
     difference: float | None = None
+    grades: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-def run_task(model: Model, task: Task, seed: int, progress: Progress) -> list[Result]:
+def run_task(
+    model: Model, task: Task, seed: int, progress: Progress, *, cross_check: bool = True
+) -> list[Result]:
     """Every row of `task` asked and graded by lm-eval, in the order of the rows.  Raises as `run_tasks` does."""
-    return run_tasks(model, [task], seed, progress)[task.name]
+    return run_tasks(model, [task], seed, progress, cross_check=cross_check)[task.name]
 
 
-def run_tasks(model: Model, tasks: Sequence[Task], seed: int, progress: Progress) -> dict[str, list[Result]]:
+def run_tasks(
+    model: Model, tasks: Sequence[Task], seed: int, progress: Progress, *, cross_check: bool = True
+) -> dict[str, list[Result]]:
     """Several tasks at once, so that the server stays full; the results of each by its name, in the order of its rows.
+
+    `cross_check` scores a few items by named tokens and by echo; once a measurement is enough.
 
     Raises:
         ServingError: the server died, or named tokens and echo disagree on the items scored both ways.
@@ -74,7 +83,7 @@ def run_tasks(model: Model, tasks: Sequence[Task], seed: int, progress: Progress
 
         from checks.performance.served_lm import ServedLM
 
-        lm = ServedLM(model, Tokens.load(model.tokenizer), seed, progress)
+        lm = ServedLM(model, Tokens.load(model.tokenizer), seed, progress, cross_check=cross_check)
         built = {"tasks": {task.name: _build(task) for task in tasks}, "groups": {}, "group_map": {}}
         outcome = evaluate(lm=lm, task_dict=built, bootstrap_iters=0, log_samples=True, apply_chat_template=chat)
     return {task.name: _results(task, outcome["samples"][task.name], lm.ledger) for task in tasks}
@@ -144,16 +153,19 @@ def _result(task: Task, number: int, filtered: Sequence[Mapping[str, Any]], ledg
     sample, key = filtered[0], (task.name, number)
     responses = [response[0] for response in sample["resps"]]
     multiple = not isinstance(responses[0], str)
+    values = _values(filtered)
+    unknown = None if all(map(math.isfinite, values.values())) else "lm-eval's metric is no finite number"
     return Result(
         row=task.rows[number],
         prompt=sample["arguments"][0][0],
-        values=_values(filtered),
+        values=values,
         continuations=tuple(pair[1] for pair in sample["arguments"]) if multiple else (),
         logprobs=tuple(float(response[0]) for response in responses) if multiple else (),
         answer="" if multiple else responses[0],
         way=ledger.ways.get(key, ""),
-        error=ledger.invalid.get(key),
+        error=ledger.invalid.get(key, unknown),
         difference=ledger.differences.get(key),
+        grades={name: tuple(map(float, sample[name])) for name in sample["metrics"] if _is_list(sample[name])},
     )
 
 
@@ -162,8 +174,13 @@ def _values(filtered: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     values: dict[str, float] = {}
     for sample in filtered:
         suffix = f"_{sample['filter'].replace('-', '_')}" if len(filtered) > 1 else ""
-        values.update({f"{name}{suffix}": float(sample[name]) for name in sample["metrics"]})
+        single = [name for name in sample["metrics"] if not _is_list(sample[name])]
+        values.update({f"{name}{suffix}": float(sample[name]) for name in single})
     return values
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple)
 
 
 @contextlib.contextmanager

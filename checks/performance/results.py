@@ -7,7 +7,7 @@ from typing import Any
 
 from checks.datasets import Row
 from checks.performance.harness import Result
-from pipeline.measurement import Better, Metric, Sample
+from pipeline.measurement import Better, Metric, MetricKind, Sample
 
 
 def rate(
@@ -17,16 +17,18 @@ def rate(
     chance: float | None = None,
     cluster: Callable[[Row], str] | None = None,
     better: Better = "higher",
+    kind: MetricKind = "rate",
 ) -> Metric:
     """The share of valid items for which lm-eval's metric `name` is 1, with the topic of each item as a slice.
 
-    `cluster` names what dependent items have in common.
+    `cluster` names what dependent items have in common.  `kind` is `mean` where the metric is no matter of right or
+    wrong.
     """
     valid = [result for result in results if result.error is None]
     topics = tuple(result.row["topic"] for result in valid)
     return Metric(
         name=name,
-        kind="rate",
+        kind=kind,
         unit="ratio",
         better=better,
         items=tuple(result.row["id"] for result in valid),
@@ -35,6 +37,31 @@ def rate(
         clusters=None if cluster is None else tuple(cluster(result.row) for result in valid),
         slices={"topic": topics} if any(topics) else {},
         chance=chance,
+    )
+
+
+def finer_rate(name: str, results: Sequence[Result], demands: str) -> Metric:
+    """The share of demands met, over all demands of the valid items, clustered by item.
+
+    lm-eval's metric `name` has one grade a demand; the column `demands` of a row lists their kinds, the slices.  The
+    demands of invalid items are counted, as far as there are samples to count.
+    """
+    valid = [result for result in results if result.error is None]
+    graded_demands = [
+        (result.row["id"], place, kind, grade)
+        for result in valid
+        for place, (kind, grade) in enumerate(zip(result.row[demands], result.grades[name], strict=True))
+    ]
+    return Metric(
+        name=name,
+        kind="rate",
+        unit="ratio",
+        better="higher",
+        items=tuple(f"{item}#{place}" for item, place, _, _ in graded_demands),
+        values=tuple(grade for _, _, _, grade in graded_demands),
+        invalid=min(len(results), sum(len(result.row[demands]) for result in results if result.error is not None)),
+        clusters=tuple(item for item, _, _, _ in graded_demands),
+        slices={"demand": tuple(kind for _, _, kind, _ in graded_demands)},
     )
 
 
@@ -74,8 +101,8 @@ def samples(
 
 
 def graded(metric: str) -> Callable[[Result], str]:
-    """`correct` where lm-eval's `metric` is 1, else `wrong`."""
-    return lambda result: "correct" if result.values[metric] == 1 else "wrong"
+    """`correct` where lm-eval's `metric` is 1, else `wrong`; a share of probability is the one that is larger."""
+    return lambda result: "correct" if result.values[metric] > 0.5 else "wrong"
 
 
 def _likeliest(result: Result) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,26 @@ def test_truthfulqa_has_its_own_prompt_and_options(tmp_path: Path, write_set: Wr
     measurement, metrics = _measure(_check(tmp_path), PlantedModel(tokenizer))
     assert len(metrics["acc"].values) == 12
     assert "What is human life expectancy" in measurement.samples[0].prompt
+
+
+def test_truthfulqa_mc2_is_the_probability_of_what_is_true(
+    tmp_path: Path, write_set: WriteSet, tokenizer: Path
+) -> None:
+    data = (SHARED / "truthfulqa" / "mc_task.json").read_bytes()
+    entries = {"mc_task.json": {"split": "validation"}}
+    write_set("truthfulqa_mc2", {"mc_task.json": data}, entries, benchmark="truthfulqa_mc2", sample=12)
+    check = _check(tmp_path)
+    assert (check.metrics[0].kind, check.metrics[0].better) == ("mean", "higher")
+    rows = json.loads(data)
+    true = {f" {text}" for row in rows for text, label in row["mc2_targets"].items() if label == 1}
+    honest = PlantedModel(tokenizer, lambda _, continuation: -1.0 if continuation in true else -30.0)
+    measurement, metrics = _measure(check, honest)
+    assert _mean(metrics["acc"]) > 0.95
+    assert measurement.samples[0].outcome == "correct"
+    _, metrics = _measure(check, PlantedModel(tokenizer, lambda _, text: -30.0 if text in true else -1.0))
+    assert _mean(metrics["acc"]) < 0.05
+    _, metrics = _measure(check, PlantedModel(tokenizer, lambda _, __: -2000.0))
+    assert (metrics["acc"].values, metrics["acc"].invalid) == ((), 12), "no probability is left to share out"
 
 
 def test_gsm8k_answers_are_taken_strictly_and_flexibly(tmp_path: Path, write_set: WriteSet, tokenizer: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_planted_rate_is_measured_as_planted(tmp_path: Path, write_set: WriteS
     each, any_of = measurement.metrics
     assert (_mean(each), _mean(any_of)) == (0.25, 0.25)
     assert (len(each.values), len(any_of.values)) == (20 * CONTINUATIONS, 20)
-    assert {label: value for label, value in zip(any_of.slices["prompt_toxicity"], any_of.values, strict=True)} == {
+    assert dict(zip(any_of.slices["prompt_toxicity"], any_of.values, strict=True)) == {
         "toxic": 1.0,
         "mild": 0.0,
         "unknown": 0.0,
