@@ -1,14 +1,14 @@
 """Checkpoint x checks -> Evidence: serves a checkpoint and takes every measurement that is not there yet.
 
 A measurement is bound to the checkpoint, the check with its data and settings, the serving configuration and the
-environment.  One that exists for all of these is not taken again, so an interrupted run goes on where it stopped; the
-server starts only when something is left to measure.
+environment.  One that exists for all of these is not taken again, and of one that was interrupted the answered requests
+are not asked again, so a run goes on where it stopped; the server starts only when something is left to measure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +27,10 @@ from pipeline.workplace import Workplace
 if TYPE_CHECKING:
     from pipeline.serving.client import ServedModel
     from pipeline.serving.description import ServingDescription
+    from pipeline.serving.journal import Journal
 
 _SECONDS_A_UNIT = 0.1  # a first guess at the time a request takes; finished steps correct it
+_TIMED = frozenset({"s", "tokens/s"})  # units of what the clock decides
 _SECONDS_TO_START = 45.0  # a first guess at how long the server takes to answer
 
 
@@ -139,22 +141,37 @@ def _measure(
 ) -> MeasurementEvidence:
     laboratory.progress.start(item.step)
     started = datetime.now(UTC)
-    measurement = item.check.measure(model, laboratory.seed, _advance(laboratory.progress, item.step))
-    egress = model.egress()
     verified = plan.checkpoint.verified
-    evidence = laboratory.workplace.store.record_measurement(
-        verified.manifest.digest,
-        verified.candidate.name,
-        measurement,
-        serving={**serving, "egress": None if egress is None else egress.to_json()},
-        environment=plan.environment.to_json(),
-        started=started,
-        finished=datetime.now(UTC),
-        key=laboratory.workplace.key,
-        cached_as=item.key,
-    )
+    with _journal(item, laboratory) as journal:
+        with model.keeping(journal):
+            measurement = item.check.measure(model, laboratory.seed, _advance(laboratory.progress, item.step))
+        egress = model.egress()
+        resumed = 0 if journal is None else journal.resumed
+        evidence = laboratory.workplace.store.record_measurement(
+            verified.manifest.digest,
+            verified.candidate.name,
+            measurement,
+            serving={**serving, "egress": None if egress is None else egress.to_json()},
+            environment=plan.environment.to_json(),
+            started=journal.begun if journal is not None and resumed else started,
+            finished=datetime.now(UTC),
+            key=laboratory.workplace.key,
+            cached_as=item.key,
+            resumed=resumed,
+        )
+        if journal is not None:
+            journal.discard()
     laboratory.progress.finish(item.step)
     return evidence
+
+
+def _journal(item: _Pending, laboratory: Laboratory) -> AbstractContextManager[Journal | None]:
+    """The answers of an interrupted attempt; none for a check of speed, whose times are of one attempt or of none."""
+    from pipeline.serving.journal import Journals
+
+    if any(metric.unit in _TIMED for metric in item.check.metrics):
+        return nullcontext()
+    return Journals(laboratory.workplace.store.unfinished, laboratory.workplace.key).open(item.key)
 
 
 def _advance(progress: Progress, step: Step) -> Callable[[int], None]:

@@ -1,24 +1,27 @@
 """A served model, as checks see it: `checks.contract.Model` over HTTP.
 
 Batches run in an event loop of their own, with so many requests in flight that the server is always full.  A request
-that fails becomes an answer with an error; a server that dies ends the batch with a ServingError.
+that fails becomes an answer with an error; a server that dies ends the batch with a ServingError.  What was answered
+before a crash is not asked again where the caller gives a journal.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from checks.contract import Answer, ChoiceRequest, Message, Sampling, Score, ScoreRequest, StreamedToken
-from pipeline.errors import ServingError
+from pipeline.errors import AirlockError, ServingError
 from pipeline.serving import protocol
 from pipeline.serving.description import ServingDescription
 from pipeline.serving.isolation import Egress
+from pipeline.serving.journal import ANSWER, SCORES, Form, Journal, request_digest
 from pipeline.serving.metrics import Liveness
 from pipeline.serving.metrics import parse as parse_metrics
 from pipeline.serving.sse import EventParser, EventTooLargeError
@@ -79,8 +82,21 @@ class ServedModel:
         self.served_name = served.served_name
         self._transport = Transport(served.endpoint, patience or Patience(), check_alive)
         self._tokens = Tokens(served.tokenizer)
+        self._journal: Journal | None = None
         self._on_close = on_close
         self.egress = egress
+
+    @contextlib.contextmanager
+    def keeping(self, journal: Journal | None) -> Iterator[None]:
+        """Take answers of an interrupted attempt from `journal`, and keep new ones in it, inside this context.
+
+        Streams are never kept: their times are those of the moment.
+        """
+        self._journal = journal
+        try:
+            yield
+        finally:
+            self._journal = None
 
     def close(self) -> None:
         """Stop the server if it was started for this model.  Safe to repeat."""
@@ -186,9 +202,12 @@ class ServedModel:
     def _answers(self, path: str, bodies: Sequence[dict[str, Any]], concurrency: int | None) -> list[Answer]:
         async def one(session: ClientSession, body: dict[str, Any]) -> Answer:
             begun = time.monotonic()
+
+            def read(answered: Any) -> Answer:
+                return protocol.answer_of(answered, time.monotonic() - begun)
+
             try:
-                answer = protocol.answer_of(await self._ask(session, path, body), 0.0)
-                return replace(answer, seconds=time.monotonic() - begun)
+                return await self._once(session, path, body, ANSWER, read)
             except (RequestFailedError, protocol.ProtocolError) as error:
                 return Answer("", "error", seconds=time.monotonic() - begun, error=str(error))
 
@@ -197,15 +216,21 @@ class ServedModel:
     async def _score(self, session: ClientSession, request: ScoreRequest) -> Score:
         try:
             pair = self._tokens.pair(request.context, request.continuation)
-            body = await self._ask(session, "/v1/completions", protocol.echo_body(pair.tokens))
-            return protocol.echo_score(body, pair.tokens, pair.first)
+
+            def read(answered: Any) -> tuple[Score, ...]:
+                return (protocol.echo_score(answered, pair.tokens, pair.first),)
+
+            body = protocol.echo_body(pair.tokens)
+            return (await self._once(session, "/v1/completions", body, SCORES, read, part=pair.first))[0]
         except (BoundaryError, RequestFailedError, protocol.ProtocolError) as error:
             return Score(float("-inf"), greedy=False, tokens=0, way="echo", error=str(error))
 
     async def _choose(self, session: ClientSession, request: ChoiceRequest) -> tuple[Score, ...]:
         async def ask(prompt: tuple[int, ...], named: tuple[int, ...]) -> tuple[Score, ...]:
-            body = await self._ask(session, "/v1/completions", protocol.named_body(prompt, named))
-            return protocol.named_scores(body, named)
+            def read(answered: Any) -> tuple[Score, ...]:
+                return protocol.named_scores(answered, named)
+
+            return await self._once(session, "/v1/completions", protocol.named_body(prompt, named), SCORES, read)
 
         try:
             context, endings = self._tokens.endings(request.context, request.continuations)
@@ -213,6 +238,30 @@ class ServedModel:
         except (BoundaryError, RequestFailedError, protocol.ProtocolError) as error:
             failed = Score(float("-inf"), greedy=False, tokens=0, way="named-tokens", error=str(error))
             return (failed,) * len(request.continuations)
+
+    async def _once(
+        self,
+        session: ClientSession,
+        path: str,
+        body: dict[str, Any],
+        form: Form[_R],
+        read: Callable[[Any], _R],
+        *,
+        part: int = 0,
+    ) -> _R:
+        """What `read` makes of the server's answer, or what it made of it in an attempt that was interrupted.
+
+        `part` tells apart what is read of equal answers.
+        """
+        if self._journal is None:
+            return read(await self._ask(session, path, body))
+        request = request_digest(path, {"model": self.served_name, "part": part, **body})
+        known = self._journal.take(request)
+        if known is not None:
+            return form.restored(known)
+        result = read(await self._ask(session, path, body))
+        self._journal.add(request, form.kept(result))
+        return result
 
     async def _ask(self, session: ClientSession, path: str, body: dict[str, Any]) -> Any:
         return await self._transport.ask(session, path, {"model": self.served_name, **body})
@@ -235,7 +284,7 @@ class ServedModel:
     async def _work(
         self, items: Sequence[_T], one: Callable[[ClientSession, _T], Awaitable[_R]], workers: int
     ) -> list[_R]:
-        """`one` of each item, `workers` at a time; the first ServingError ends all."""
+        """`one` of each item, `workers` at a time; the first error of ours ends all."""
         done: dict[int, _R] = {}
         waiting = iter(enumerate(items))
 
@@ -251,7 +300,7 @@ class ServedModel:
                     watch.cancel()
             except ExceptionGroup as errors:
                 # Not except*, which would wrap the one error of interest in a group again.
-                raise _serving_error(errors) from errors
+                raise _first_of_ours(errors) from errors
         return [done[index] for index in range(len(items))]
 
     async def _watch(self, session: ClientSession) -> None:
@@ -318,9 +367,9 @@ class _Reading:
             raise protocol.ProtocolError("the stream was cut before its end")
 
 
-def _serving_error(errors: ExceptionGroup) -> Exception:
-    """The first ServingError among `errors`; all of them, unchanged, where there is none."""
-    return next((error for error in errors.exceptions if isinstance(error, ServingError)), errors)
+def _first_of_ours(errors: ExceptionGroup) -> Exception:
+    """The first error of ours among `errors`; all of them, unchanged, where there is none."""
+    return next((error for error in errors.exceptions if isinstance(error, AirlockError)), errors)
 
 
 def _no_render(why: str) -> ServingError:
