@@ -174,4 +174,5 @@ class Check:
     available: int | None = None
     """How many requests all items of the data take; None where that is `units`."""
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Every label of each column of slices in the data, so that one that was not reached is not taken for passed."""
+    """Every label of each column of slices in the data, so that one that was not reached is not taken for passed.  A
+    key METRIC/COLUMN goes before COLUMN where a metric is about some of the items only."""

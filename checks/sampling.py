@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
+from checks.contract import Model, Progress
 from pipeline.measurement import Measurement
 
 _T = TypeVar("_T")
@@ -102,16 +104,43 @@ def stages(
             yield stage
 
 
-def measured_in_stages(
-    chosen: Iterable[Sequence[_T]],
-    ask: Callable[[Sequence[_T]], Iterable[_R]],
-    measurement: Callable[[Sequence[_R]], Measurement],
-) -> Iterator[Measurement]:
-    """The measurement after each stage, of all that was asked so far."""
-    taken: list[_R] = []
-    for stage in chosen:
-        taken.extend(ask(stage))
-        yield measurement(taken)
+@dataclass(frozen=True)
+class Questions(Generic[_T, _R]):
+    """A check as the items it draws, how they are asked, and what the answers come to.
+
+    `draw(seed)` are the items of the sample.  `ask` returns the answers to some items in their order, and reports its
+    requests; `ask_more` does so for stages after the first, where that differs.  `measurement(answers, seed)` makes
+    figures of them.  Items of one `cluster` are taken together.  `everything` are all items, where the sample may be
+    exceeded: those without clusters that take one request each.
+    """
+
+    draw: Callable[[int], Sequence[_T]]
+    ask: Callable[[Model, Sequence[_T], int, Progress], Sequence[_R]]
+    measurement: Callable[[Sequence[_R], int], Measurement]
+    identity: Callable[[_T], str]
+    cluster: Callable[[_T], str] | None = None
+    everything: Sequence[_T] = ()
+    ask_more: Callable[[Model, Sequence[_T], int, Progress], Sequence[_R]] | None = None
+
+    def measure(self, model: Model, seed: int, progress: Progress) -> Measurement:
+        """Ask the whole sample, and measure."""
+        return self.measurement(self.ask(model, self.draw(seed), seed, progress), seed)
+
+    def stages(self, model: Model, seed: int, progress: Progress) -> Iterator[Measurement]:
+        """The measurement after each stage, of all that was asked so far."""
+        drawn = self.draw(seed)
+        known = {self.identity(item) for item in drawn}
+        rest = [item for item in self.everything if self.identity(item) not in known]
+        answers: list[_R] = []
+        for stage in stages(drawn, seed, identity=self.identity, cluster=self.cluster, rest=rest):
+            ask = self.ask_more if answers and self.ask_more is not None else self.ask
+            answers.extend(ask(model, stage, seed, progress))
+            yield self.measurement(answers, seed)
+
+    @property
+    def available(self) -> int | None:
+        """How many requests all items take; None where the sample is all there is to take."""
+        return len(self.everything) or None
 
 
 def labels(**columns: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -32,7 +32,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.contract import Check, MetricDeclaration, Model, Progress, Score, ScoreRequest
-from checks.datasets import load_builtin
+from checks.datasets import Row, load_builtin
+from checks.sampling import Questions, labels
 from pipeline.digests import hex_of, sha256
 from pipeline.measurement import Measurement, Metric, Sample
 
@@ -78,13 +79,17 @@ class _Pair:
         return self.gap > 0
 
 
-def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-    """Score all pairs.  Nothing is drawn at random; `seed` is recorded only."""
+def _ask(model: Model, rows: Sequence[Row], _seed: int, progress: Progress) -> list[_Pair]:
+    """Score the pairs.  Nothing is drawn at random."""
     pairs: list[_Pair] = []
-    for start in range(0, len(ROWS), _BATCH):
-        batch = ROWS[start : start + _BATCH]
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
         pairs.extend(_score(model, batch))
         progress(2 * len(batch))
+    return pairs
+
+
+def _measurement(pairs: Sequence[_Pair], seed: int) -> Measurement:
     valid = [pair for pair in pairs if pair.problem is None]
     invalid = len(pairs) - len(valid)
     metrics = (
@@ -142,6 +147,14 @@ def _sample(pair: _Pair, seed: int) -> Sample:
     )
 
 
+_QUESTIONS = Questions(
+    lambda _seed: ROWS,
+    _ask,
+    _measurement,
+    identity=lambda row: str(row["id"]),
+    cluster=lambda row: str(row["template"]),
+)
+
 CHECK = Check(
     name=NAME,
     version=VERSION,
@@ -149,7 +162,9 @@ CHECK = Check(
     data=(DATA,),
     metrics=(PREFERENCE, GAP),
     units=2 * len(ROWS),
-    measure=measure,
+    measure=_QUESTIONS.measure,
+    stages=_QUESTIONS.stages,
+    labels=labels(axis=(row["axis"] for row in ROWS), group=(row["group"] for row in ROWS)),
     needs=frozenset({"echo"}),
     settings={"compared": "the shared statement, given the group"},
 )

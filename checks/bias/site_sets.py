@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
@@ -10,14 +10,15 @@ from typing import Literal, NoReturn, TypeVar
 from checks.bias import bbq, crows_pairs, referents, stereoset, winobias, winogender
 from checks.catalogue.reading import data_set, read_lines, read_split
 from checks.catalogue.site_files import SetFile
-from checks.contract import Check, MetricDeclaration, Model, Progress
+from checks.contract import Check, MetricDeclaration
 from checks.datasets import Row
-from checks.sampling import stratified
+from checks.sampling import Questions, labels, stratified
 from pipeline.errors import FileFormatError
 from pipeline.measurement import DataSet, Measurement
 
 _VERSION = "1"
 _T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 def site_check(path: Path, described: SetFile) -> Check | None:
@@ -45,8 +46,7 @@ def _bbq(path: Path, described: SetFile) -> Check:
     def drawn(seed: int) -> list[bbq.Item]:
         return stratified(items, size, seed, identity=lambda item: item.id, stratum=_bbq_stratum)
 
-    def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-        answered = bbq.ask(model, drawn(seed), progress)
+    def measurement(answered: Sequence[bbq.Answered], seed: int) -> Measurement:
         samples = tuple(bbq.sample(one, seed) for one in answered)
         return Measurement(name, _VERSION, (data,), bbq.metrics(answered), samples, seed)
 
@@ -56,9 +56,16 @@ def _bbq(path: Path, described: SetFile) -> Check:
         "BBQ: stereotypes in answers",
         data,
         bbq.declarations(drawn(0)),
+        questions=Questions(
+            drawn,
+            lambda model, some, _seed, progress: bbq.ask(model, some, progress),
+            measurement,
+            identity=lambda item: item.id,
+            cluster=lambda item: item.template,
+        ),
         size=size,
-        measure=measure,
         need="named-tokens",
+        known=labels(category=(item.category for item in items), group=(item.group or "unknown" for item in items)),
     )
 
 
@@ -70,28 +77,46 @@ def _crows_pairs(path: Path, described: SetFile) -> Check:
     pairs = _parsed(path, described, crows_pairs.parse_pair, lambda pair: pair.id)
     size = _size(described, len(pairs))
 
-    def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-        drawn = stratified(pairs, size, seed, identity=lambda pair: pair.id, stratum=lambda pair: pair.kind)
-        scored = crows_pairs.ask(model, drawn, progress)
+    def drawn(seed: int) -> list[crows_pairs.Pair]:
+        return stratified(pairs, size, seed, identity=lambda pair: pair.id, stratum=lambda pair: pair.kind)
+
+    def measurement(scored: Sequence[crows_pairs.Scored], seed: int) -> Measurement:
         samples = tuple(crows_pairs.sample(one, seed) for one in scored)
         return Measurement(name, _VERSION, (data,), crows_pairs.metrics(scored), samples, seed)
 
     name, data = f"bias/{described.name}", data_set(described, len(pairs))
-    return _check(name, "CrowS-Pairs", data, crows_pairs.declarations(size), size=size, measure=measure, need="echo")
+    questions = Questions(
+        drawn,
+        lambda model, some, _seed, progress: crows_pairs.ask(model, some, progress),
+        measurement,
+        identity=lambda pair: pair.id,
+        everything=pairs,
+    )
+    declared, known = crows_pairs.declarations(size), labels(bias_type=(pair.kind for pair in pairs))
+    return _check(name, "CrowS-Pairs", data, declared, questions=questions, size=size, need="echo", known=known)
 
 
 def _stereoset(path: Path, described: SetFile) -> Check:
     items = _parsed(path, described, stereoset.parse_item, lambda item: item.id)
     size = _size(described, len(items))
 
-    def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-        drawn = stratified(items, size, seed, identity=lambda item: item.id, stratum=lambda item: item.kind)
-        scored = stereoset.ask(model, drawn, progress)
+    def drawn(seed: int) -> list[stereoset.Item]:
+        return stratified(items, size, seed, identity=lambda item: item.id, stratum=lambda item: item.kind)
+
+    def measurement(scored: Sequence[stereoset.Scored], seed: int) -> Measurement:
         samples = tuple(stereoset.sample(one, seed) for one in scored)
         return Measurement(name, _VERSION, (data,), stereoset.metrics(scored), samples, seed)
 
     name, data = f"bias/{described.name}", data_set(described, len(items))
-    return _check(name, "StereoSet", data, stereoset.declarations(size), size=size, measure=measure, need="echo")
+    questions = Questions(
+        drawn,
+        lambda model, some, _seed, progress: stereoset.ask(model, some, progress),
+        measurement,
+        identity=lambda item: item.id,
+        cluster=lambda item: item.target,
+    )
+    declared, known = stereoset.declarations(size), labels(bias_type=(item.kind for item in items))
+    return _check(name, "StereoSet", data, declared, questions=questions, size=size, need="echo", known=known)
 
 
 def _winobias(path: Path, described: SetFile) -> Check:
@@ -130,14 +155,21 @@ def _pronouns(title: str, described: SetFile, items: list[referents.Item], left_
     def drawn(seed: int) -> list[referents.Item]:
         return stratified(items, size, seed, identity=lambda item: item.id, stratum=_pronoun_stratum)
 
-    def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-        answered = referents.ask(model, drawn(seed), progress)
+    def measurement(answered: Sequence[referents.Answered], seed: int) -> Measurement:
         found = referents.metrics(answered)
         return Measurement(name, _VERSION, (data,), found, tuple(referents.samples(answered, seed)), seed)
 
     name, data = f"bias/{described.name}", data_set(described, len(items))
     declared = referents.declarations(drawn(0))
-    check = _check(name, title, data, declared, size=size, measure=measure, need="echo")
+    questions = Questions(
+        drawn,
+        lambda model, some, _seed, progress: referents.ask(model, some, progress),
+        measurement,
+        identity=lambda item: item.id,
+        cluster=lambda item: item.cluster,
+    )
+    known = labels(kind=(item.kind for item in items))
+    check = _check(name, title, data, declared, questions=questions, size=size, need="echo", known=known)
     return replace(check, settings={**check.settings, "left_out": left_out})
 
 
@@ -168,9 +200,10 @@ def _check(
     data: DataSet,
     declared: tuple[MetricDeclaration, ...],
     *,
+    questions: Questions[_T, _R],
     size: int,
-    measure: Callable[[Model, int, Progress], Measurement],
     need: Literal["echo", "named-tokens"],
+    known: Mapping[str, Sequence[str]],
 ) -> Check:
     return Check(
         name=name,
@@ -179,7 +212,10 @@ def _check(
         data=(data,),
         metrics=declared,
         units=size,
-        measure=measure,
+        measure=questions.measure,
+        stages=questions.stages,
+        available=questions.available,
+        labels=known,
         needs=frozenset({need}),
         settings={"sample": size},
     )

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 from checks.contract import Check, MetricDeclaration, Model, Progress
 from checks.datasets import Row, load_builtin
-from checks.performance.harness import Task, run_task
+from checks.performance.harness import Result, Task, run_task
 from checks.performance.results import graded, rate, samples
+from checks.sampling import Questions
 from pipeline.digests import Digest
 from pipeline.measurement import DataSet, Measurement
 
@@ -68,13 +69,22 @@ def answer_task(name: str, rows: list[Row]) -> Task:
     return Task(name, config, rows, SHOTS)
 
 
-def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-    """The rate of right answers.  Raises ServingError when the server died."""
-    data, rows = load_builtin(DATA.name, DATA.digest)
-    results = run_task(model, answer_task("answer", rows), seed, progress)
-    graded_samples = samples(results, seed, graded("exact_match"))
-    return Measurement(CHECK.name, CHECK.version, (data,), (rate("exact_match", results),), graded_samples, seed)
+def _draw(_seed: int) -> list[Row]:
+    return load_builtin(DATA.name, DATA.digest)[1]
 
+
+def _ask(model: Model, rows: Sequence[Row], seed: int, progress: Progress) -> list[Result]:
+    """The rows asked.  Raises ServingError when the server died."""
+    return run_task(model, answer_task("answer", list(rows)), seed, progress)
+
+
+def _measurement(results: Sequence[Result], seed: int) -> Measurement:
+    """The rate of right answers."""
+    graded_samples = samples(results, seed, graded("exact_match"))
+    return Measurement(CHECK.name, CHECK.version, (DATA,), (rate("exact_match", results),), graded_samples, seed)
+
+
+_QUESTIONS = Questions(_draw, _ask, _measurement, identity=lambda row: str(row["id"]))
 
 CHECK = Check(
     name="performance/answer",
@@ -83,6 +93,8 @@ CHECK = Check(
     data=(DATA,),
     metrics=(MetricDeclaration("exact_match", "rate", "ratio", "higher", DATA.items, "Right answers", TOPICS),),
     units=DATA.items,
-    measure=measure,
+    measure=_QUESTIONS.measure,
+    stages=_QUESTIONS.stages,
+    labels={"topic": TOPICS},
     settings={"shots": len(SHOTS), "max_tokens": MAX_TOKENS, "temperature": 0},
 )

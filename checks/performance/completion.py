@@ -10,10 +10,14 @@ accuracy 0.80 or more reaches with 95 % probability, and missed beyond doubt by 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from checks.contract import Check, MetricDeclaration, Model, Progress
-from checks.datasets import load_builtin
-from checks.performance.harness import Task, run_task
+from checks.datasets import Row, load_builtin
+from checks.performance.harness import Result, Task, run_task
 from checks.performance.results import graded, rate, samples
+from checks.sampling import Questions
 from pipeline.digests import Digest
 from pipeline.measurement import DataSet, Measurement
 
@@ -37,13 +41,24 @@ _CONFIG = {
 }
 
 
-def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-    """Accuracy by log-probability.  Raises ServingError when the server died or scores inconsistently."""
-    data, rows = load_builtin(DATA.name, DATA.digest)
-    results = run_task(model, Task("completion", _CONFIG, rows), seed, progress)
-    metrics = (rate("acc", results, chance=0.25), rate("acc_norm", results, chance=0.25))
-    return Measurement(CHECK.name, CHECK.version, (data,), metrics, samples(results, seed, graded("acc")), seed)
+def _draw(_seed: int) -> list[Row]:
+    return load_builtin(DATA.name, DATA.digest)[1]
 
+
+def _ask(model: Model, rows: Sequence[Row], seed: int, progress: Progress, *, cross_check: bool = True) -> list[Result]:
+    """The rows asked.  Raises ServingError when the server died or scores inconsistently."""
+    return run_task(model, Task("completion", _CONFIG, rows), seed, progress, cross_check=cross_check)
+
+
+def _measurement(results: Sequence[Result], seed: int) -> Measurement:
+    """Accuracy by log-probability."""
+    metrics = (rate("acc", results, chance=0.25), rate("acc_norm", results, chance=0.25))
+    return Measurement(CHECK.name, CHECK.version, (DATA,), metrics, samples(results, seed, graded("acc")), seed)
+
+
+_QUESTIONS = Questions(
+    _draw, _ask, _measurement, identity=lambda row: str(row["id"]), ask_more=partial(_ask, cross_check=False)
+)
 
 CHECK = Check(
     name="performance/completion",
@@ -55,7 +70,9 @@ CHECK = Check(
         MetricDeclaration("acc_norm", "rate", "ratio", "higher", DATA.items, "Right endings, by length", TOPICS),
     ),
     units=DATA.items,
-    measure=measure,
+    measure=_QUESTIONS.measure,
+    stages=_QUESTIONS.stages,
+    labels={"topic": TOPICS},
     needs=frozenset({"echo"}),
     settings={"shots": 0},
 )

@@ -59,9 +59,7 @@ class Result:
     grades: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-def run_task(
-    model: Model, task: Task, seed: int, progress: Progress, *, cross_check: bool = True
-) -> list[Result]:
+def run_task(model: Model, task: Task, seed: int, progress: Progress, *, cross_check: bool = True) -> list[Result]:
     """Every row of `task` asked and graded by lm-eval, in the order of the rows.  Raises as `run_tasks` does."""
     return run_tasks(model, [task], seed, progress, cross_check=cross_check)[task.name]
 
@@ -80,12 +78,14 @@ def run_tasks(
     chat = any(task.chat for task in tasks)
     with _quiet_logging():
         from lm_eval.evaluator import evaluate
+        from numpy import errstate
 
         from checks.performance.served_lm import ServedLM
 
         lm = ServedLM(model, Tokens.load(model.tokenizer), seed, progress, cross_check=cross_check)
         built = {"tasks": {task.name: _build(task) for task in tasks}, "groups": {}, "group_map": {}}
-        outcome = evaluate(lm=lm, task_dict=built, bootstrap_iters=0, log_samples=True, apply_chat_template=chat)
+        with errstate(invalid="ignore"):  # a metric that is no number makes its item invalid below
+            outcome = evaluate(lm=lm, task_dict=built, bootstrap_iters=0, log_samples=True, apply_chat_template=chat)
     return {task.name: _results(task, outcome["samples"][task.name], lm.ledger) for task in tasks}
 
 

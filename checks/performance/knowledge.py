@@ -11,11 +11,15 @@ lies some 0.11 above it (the distance from which a pass is 95 % sure: twice that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 from checks.contract import Check, MetricDeclaration, Model, Progress
 from checks.datasets import Row, load_builtin
-from checks.performance.harness import Task, run_task
+from checks.performance.harness import Result, Task, run_task
 from checks.performance.ledger import CROSS_CHECKED
 from checks.performance.results import graded, rate, samples, scoring_difference
+from checks.sampling import Questions
 from pipeline.digests import Digest
 from pipeline.measurement import DataSet, Measurement
 
@@ -56,13 +60,24 @@ def letter_task(name: str, rows: list[Row]) -> Task:
     return Task(name, config, rows, SHOTS)
 
 
-def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-    """Accuracy on the letters.  Raises ServingError when named tokens and echo disagree, or the server died."""
-    data, rows = load_builtin(DATA.name, DATA.digest)
-    results = run_task(model, letter_task("knowledge", rows), seed, progress)
-    metrics = (rate("acc", results, chance=1 / len(LETTERS)), scoring_difference(results))
-    return Measurement(CHECK.name, CHECK.version, (data,), metrics, samples(results, seed, graded("acc")), seed)
+def _draw(_seed: int) -> list[Row]:
+    return load_builtin(DATA.name, DATA.digest)[1]
 
+
+def _ask(model: Model, rows: Sequence[Row], seed: int, progress: Progress, *, cross_check: bool = True) -> list[Result]:
+    """The rows asked.  Raises ServingError when named tokens and echo disagree, or the server died."""
+    return run_task(model, letter_task("knowledge", list(rows)), seed, progress, cross_check=cross_check)
+
+
+def _measurement(results: Sequence[Result], seed: int) -> Measurement:
+    """Accuracy on the letters."""
+    metrics = (rate("acc", results, chance=1 / len(LETTERS)), scoring_difference(results))
+    return Measurement(CHECK.name, CHECK.version, (DATA,), metrics, samples(results, seed, graded("acc")), seed)
+
+
+_QUESTIONS = Questions(
+    _draw, _ask, _measurement, identity=lambda row: str(row["id"]), ask_more=partial(_ask, cross_check=False)
+)
 
 CHECK = Check(
     name="performance/knowledge",
@@ -81,7 +96,9 @@ CHECK = Check(
         ),
     ),
     units=DATA.items,
-    measure=measure,
+    measure=_QUESTIONS.measure,
+    stages=_QUESTIONS.stages,
+    labels={"topic": TOPICS},
     needs=frozenset({"echo", "named-tokens"}),
     settings={"shots": len(SHOTS), "letters": "".join(LETTERS), "cross_checked": CROSS_CHECKED},
 )

@@ -38,13 +38,16 @@ class _Question:
 class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
     """lm-eval's view of a `Model`.  `ledger` fills as requests are answered."""
 
-    def __init__(self, model: Model, tokens: Tokens, seed: int, progress: Progress) -> None:
+    def __init__(
+        self, model: Model, tokens: Tokens, seed: int, progress: Progress, *, cross_check: bool = True
+    ) -> None:
         super().__init__()
         self._model = model
         self._tokens = tokens
         self._seed = seed
         self._progress = progress
         self._cost = CostModel()
+        self._cross_checked = CROSS_CHECKED if cross_check else 0
         self._finished: set[Key] = set()
         self.ledger = Ledger()
 
@@ -68,7 +71,7 @@ class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
         questions = list(_questions(requests))
         named, echoed = self._cheaper_way(questions)
         self._by_name(named, results)
-        self._cross_check(named)
+        self._cross_check(named, results)
         self._by_echo(echoed, results)
         return results
 
@@ -166,21 +169,30 @@ class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
                 self.ledger.invalid[question.key] = score.error
                 results[place] = (_FAILED, False)
 
-    def _cross_check(self, questions: Sequence[_Question]) -> None:
-        """Score a seeded sample both ways.  Raises ServingError when they differ by more than echo's own noise."""
-        drawn = random.Random(self._seed).sample(list(questions), min(CROSS_CHECKED, len(questions)))  # noqa: S311
-        if not drawn:
+    def _cross_check(self, questions: Sequence[_Question], results: Sequence[tuple[float, bool]]) -> None:
+        """Echo one choice of each question in a seeded sample, and compare it with the named score that counts.
+
+        Raises:
+            ServingError: they differ by more than echo's own noise, which a repeated echo shows, or none came at all.
+        """
+        source = random.Random(self._seed)  # noqa: S311  # what is checked need not be secret
+        drawn = source.sample(list(questions), min(self._cross_checked, len(questions)))
+        picked = [(question, source.randrange(len(question.choices))) for question in drawn]
+        requests = [ScoreRequest(question.context, question.choices[choice]) for question, choice in picked]
+        if not requests:
             return
-        named = self._model.choose([ChoiceRequest(question.context, question.choices) for question in drawn])
-        echoed = self._echo(drawn)
-        noise = _largest_difference(echoed[0], self._echo(drawn[:1])[0])
+        *echoed, repeated = self._model.score([*requests, requests[0]])
+        both_came = echoed[0].error is None and repeated.error is None
+        noise = abs(echoed[0].logprob - repeated.logprob) if both_came else 0.0
         allowed = TOLERANCE + NOISE_FACTOR * noise
-        for question, one, other in zip(drawn, named, echoed, strict=True):
-            if any(score.error is not None for score in (*one, *other)):
-                continue  # counted as invalid where the item itself is scored
-            difference = _largest_difference(one, other)
+        if all(echo.error is not None for echo in echoed):
+            raise _no_echo(echoed[0].error)
+        for (question, choice), echo in zip(picked, echoed, strict=True):
+            if echo.error is not None or question.key in self.ledger.invalid:
+                continue  # one that fails says nothing of the others; the item itself is counted where it is scored
+            difference = abs(results[question.places[choice]][0] - echo.logprob)
             self.ledger.differences[question.key] = difference
-            if difference > allowed:
+            if not difference <= allowed:
                 raise _ways_differ(question, difference, allowed)
 
 
@@ -208,8 +220,12 @@ def _key(request: Any) -> Key:
     return str(request.task_name), int(request.doc_id)
 
 
-def _largest_difference(one: Sequence[Score], other: Sequence[Score]) -> float:
-    return max(abs(left.logprob - right.logprob) for left, right in zip(one, other, strict=True))
+def _no_echo(problem: str | None) -> ServingError:
+    return ServingError(
+        "no score can be checked by echo",
+        why=f"Every request to echo a prompt failed; the first: {problem}",
+        remedy="See the server's log, then run the same command again; finished measurements are kept.",
+    )
 
 
 def _ways_differ(question: _Question, difference: float, allowed: float) -> ServingError:

@@ -9,7 +9,8 @@ fixed number of requests is always in flight.
 
 How many requests: a one-sided 95 % bound on a 95th percentile by order statistics needs n with 0.95^n <= 0.05, which
 is 59 (the largest value then bounds it); 64 are sent, so that 5 may fail.  Eight throughput windows give a t interval
-whose half width is 0.67 standard deviations of a window.
+whose half width is 0.67 standard deviations of a window.  It is always measured in full: the load is one, and a part
+of it is another load.
 """
 
 from __future__ import annotations

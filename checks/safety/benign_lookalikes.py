@@ -18,11 +18,14 @@ answers are invalid and counted apart.
 
 from __future__ import annotations
 
-from checks.contract import Check, MetricDeclaration, Model, Progress
+from collections.abc import Sequence
+
+from checks.contract import Check, MetricDeclaration
 from checks.datasets import load_builtin
 from checks.grading import refusal
 from checks.grading.outcomes import Outcome
-from checks.safety.asking import MAX_TOKENS, ask, rate, samples
+from checks.safety.asking import MAX_TOKENS, Graded, ask, rate, samples
+from checks.sampling import Questions, labels
 from pipeline.measurement import Measurement
 
 NAME = "safety/benign_lookalikes"
@@ -31,15 +34,15 @@ DATA, ROWS = load_builtin(NAME, "sha256:b8b818c71a33172691a3491524def6de23dc4414
 _PUT_OFF = frozenset({Outcome.REFUSED, Outcome.PARTIAL})
 
 
-def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-    """Ask all requests and grade the answers."""
-    graded = ask(model, ROWS, seed, progress)
+def _measurement(graded: Sequence[Graded], seed: int) -> Measurement:
     metrics = (
         rate("over_refusal_rate", "lower", graded, lambda outcome: outcome in _PUT_OFF),
         rate("incoherent_rate", "lower", graded, lambda outcome: outcome is Outcome.INCOHERENT),
     )
     return Measurement(NAME, VERSION, (DATA,), metrics, samples(graded, seed, sensitive=False), seed)
 
+
+_QUESTIONS = Questions(lambda _seed: ROWS, ask, _measurement, identity=lambda row: str(row["id"]))
 
 CHECK = Check(
     name=NAME,
@@ -62,6 +65,8 @@ CHECK = Check(
         ),
     ),
     units=len(ROWS),
-    measure=measure,
+    measure=_QUESTIONS.measure,
+    stages=_QUESTIONS.stages,
+    labels=labels(category=(row["category"] for row in ROWS)),
     settings={"max_tokens": MAX_TOKENS, "temperature": 0.0, "grader": refusal.settings()},
 )

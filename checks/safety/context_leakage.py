@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from checks.contract import Answer, Check, MetricDeclaration, Model, Progress, Sampling
 from checks.datasets import Row, load_builtin
 from checks.grading.personal_data import personal_data
+from checks.sampling import Questions, labels
 from pipeline.measurement import Measurement, Metric, Sample
 
 NAME = "safety/context_leakage"
@@ -38,14 +39,17 @@ PERSONAL = MetricDeclaration(
 )
 
 
-def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-    """Ask all, and look for the canary and for personal data in each answer."""
+def _ask(model: Model, rows: Sequence[Row], seed: int, progress: Progress) -> list[tuple[Row, Answer]]:
     answers: list[Answer] = []
-    for start in range(0, len(ROWS), _BATCH):
-        batch = ROWS[start : start + _BATCH]
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
         answers += model.chat([_conversation(row) for row in batch], Sampling(_MAX_TOKENS, seed=seed))
         progress(len(batch))
-    asked = list(zip(ROWS, answers, strict=True))
+    return list(zip(rows, answers, strict=True))
+
+
+def _measurement(asked: Sequence[tuple[Row, Answer]], seed: int) -> Measurement:
+    """The canary and personal data looked for in each answer."""
     valid = [(row, answer) for row, answer in asked if _valid(answer)]
     invalid = len(asked) - len(valid)
     metrics = (
@@ -74,6 +78,11 @@ def _conversation(row: Row) -> list[dict[str, str]]:
     return [{"role": "system", "content": row["instructions"]}, {"role": "user", "content": row["prompt"]}]
 
 
+def _way(row: Row) -> str:
+    """The way of asking, which four canaries share."""
+    return str(row["id"]).rsplit("-", 1)[-1]
+
+
 def _valid(answer: Answer) -> bool:
     return answer.error is None and bool(answer.text.strip())
 
@@ -89,7 +98,7 @@ def _metric(
         items=tuple(row["id"] for row, _ in asked),
         values=tuple(values),
         invalid=invalid,
-        clusters=tuple(row["id"].rsplit("-", 1)[-1] for row, _ in asked),
+        clusters=tuple(_way(row) for row, _ in asked),
         slices={"attack": tuple(row["attack"] for row, _ in asked)},
     )
 
@@ -115,6 +124,8 @@ def _sample(row: Row, answer: Answer, seed: int) -> Sample:
     )
 
 
+_QUESTIONS = Questions(lambda _seed: ROWS, _ask, _measurement, identity=lambda row: str(row["id"]), cluster=_way)
+
 CHECK = Check(
     name=NAME,
     version=VERSION,
@@ -122,6 +133,8 @@ CHECK = Check(
     data=(DATA,),
     metrics=(LEAK, PERSONAL),
     units=len(ROWS),
-    measure=measure,
+    measure=_QUESTIONS.measure,
+    stages=_QUESTIONS.stages,
+    labels=labels(attack=(row["attack"] for row in ROWS)),
     settings={"max_tokens": _MAX_TOKENS, "temperature": 0.0, "personal_data": "1"},
 )

@@ -21,11 +21,14 @@ where assistants refuse.  Failed and empty answers are invalid and counted apart
 
 from __future__ import annotations
 
-from checks.contract import Check, MetricDeclaration, Model, Progress
+from collections.abc import Sequence
+
+from checks.contract import Check, MetricDeclaration
 from checks.datasets import load_builtin
 from checks.grading import refusal
 from checks.grading.outcomes import Outcome
-from checks.safety.asking import MAX_TOKENS, ask, rate, samples
+from checks.safety.asking import MAX_TOKENS, Graded, ask, rate, samples
+from checks.sampling import Questions, labels
 from pipeline.measurement import Measurement
 
 NAME = "safety/harmful_requests"
@@ -34,9 +37,7 @@ DATA, ROWS = load_builtin(NAME, "sha256:125c6d6cb733dc8cbd819b2d2131659099eae9ab
 _UNSAFE = frozenset({Outcome.COMPLIED, Outcome.PARTIAL})
 
 
-def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-    """Ask all requests and grade the answers."""
-    graded = ask(model, ROWS, seed, progress)
+def _measurement(graded: Sequence[Graded], seed: int) -> Measurement:
     metrics = (
         rate("unsafe_compliance_rate", "lower", graded, lambda outcome: outcome in _UNSAFE),
         rate("refusal_rate", "higher", graded, lambda outcome: outcome is Outcome.REFUSED),
@@ -44,6 +45,8 @@ def measure(model: Model, seed: int, progress: Progress) -> Measurement:
     )
     return Measurement(NAME, VERSION, (DATA,), metrics, samples(graded, seed, sensitive=True), seed)
 
+
+_QUESTIONS = Questions(lambda _seed: ROWS, ask, _measurement, identity=lambda row: str(row["id"]))
 
 CHECK = Check(
     name=NAME,
@@ -76,6 +79,8 @@ CHECK = Check(
         ),
     ),
     units=len(ROWS),
-    measure=measure,
+    measure=_QUESTIONS.measure,
+    stages=_QUESTIONS.stages,
+    labels=labels(category=(row["category"] for row in ROWS)),
     settings={"max_tokens": MAX_TOKENS, "temperature": 0.0, "grader": refusal.settings()},
 )

@@ -26,11 +26,12 @@ from dataclasses import replace
 from typing import Any
 
 from checks.contract import Answer, Check, MetricDeclaration, Model, Progress, Sampling
-from checks.datasets import load_builtin
+from checks.datasets import Row, load_builtin
 from checks.grading import refusal
 from checks.grading.outcomes import Outcome
 from checks.safety.asking import MAX_TOKENS, Graded
 from checks.safety.transforms import DIRECT, TRANSFORMS, uncovered
+from checks.sampling import Questions, labels
 from pipeline.measurement import Measurement, Metric, Sample
 
 NAME = "safety/jailbreaks"
@@ -66,9 +67,9 @@ ANY = MetricDeclaration(
 )
 
 
-def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-    """Ask every request plainly and under every transform, and compare."""
-    asked = {name: _ask(model, name, seed, progress) for name in TRANSFORMS}
+def _measurement(answers: Sequence[dict[str, Graded]], seed: int) -> Measurement:
+    """Every request plainly and under every transform, compared."""
+    asked = {name: [one[name] for one in answers] for name in TRANSFORMS}
     pairs = [
         (name, plain, transformed)
         for name in _ATTACKS
@@ -79,13 +80,19 @@ def measure(model: Model, seed: int, progress: Progress) -> Measurement:
     return Measurement(NAME, VERSION, (DATA,), metrics, samples, seed)
 
 
-def _ask(model: Model, transform: str, seed: int, progress: Progress) -> list[Graded]:
-    conversations = [TRANSFORMS[transform](row) for row in ROWS]
+def _ask_all(model: Model, rows: Sequence[Row], seed: int, progress: Progress) -> list[dict[str, Graded]]:
+    """Each request under every transform."""
+    asked = {name: _ask(model, name, rows, seed, progress) for name in TRANSFORMS}
+    return [{name: asked[name][place] for name in TRANSFORMS} for place in range(len(rows))]
+
+
+def _ask(model: Model, transform: str, rows: Sequence[Row], seed: int, progress: Progress) -> list[Graded]:
+    conversations = [TRANSFORMS[transform](row) for row in rows]
     answers = model.chat(conversations, Sampling(MAX_TOKENS, seed=seed))
     progress(len(answers))
     return [
         _graded(transform, row, conversation[-1]["content"], answer)
-        for row, conversation, answer in zip(ROWS, conversations, answers, strict=True)
+        for row, conversation, answer in zip(rows, conversations, answers, strict=True)
     ]
 
 
@@ -170,6 +177,8 @@ def _sample(transform: str, item: Graded, seed: int) -> Sample:
     )
 
 
+_QUESTIONS = Questions(lambda _seed: ROWS, _ask_all, _measurement, identity=lambda row: str(row["id"]))
+
 CHECK = Check(
     name=NAME,
     version=VERSION,
@@ -177,7 +186,9 @@ CHECK = Check(
     data=(DATA,),
     metrics=(SUCCESS, RISE, ANY),
     units=len(ROWS) * len(TRANSFORMS),
-    measure=measure,
+    measure=_QUESTIONS.measure,
+    stages=_QUESTIONS.stages,
+    labels=labels(transform=_ATTACKS, category=(row["category"] for row in ROWS)),
     settings={
         "max_tokens": MAX_TOKENS,
         "temperature": 0.0,

@@ -21,7 +21,7 @@ from checks.grading import refusal
 from checks.grading.outcomes import Outcome
 from checks.safety import planted_canaries, toxicity
 from checks.safety.asking import MAX_TOKENS, Graded, ask, rate, samples
-from checks.sampling import stratified
+from checks.sampling import Questions, labels, stratified
 from pipeline.errors import FileFormatError
 from pipeline.measurement import Better, Measurement, Metric
 
@@ -93,13 +93,15 @@ def _requests(path: Path, described: SetFile, layout: Layout) -> Check:
             stratum=lambda row: f"{row['harmful']}/{row['category']}",
         )
 
-    def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-        asked = drawn(seed)
-        graded = ask(model, asked, seed, progress)
-        return Measurement(
-            name, _VERSION, (data,), _metrics(asked, graded), samples(graded, seed, sensitive=True), seed
-        )
+    def asked(model: Model, some: Sequence[Row], seed: int, progress: Progress) -> list[tuple[Row, Graded]]:
+        return list(zip(some, ask(model, some, seed, progress), strict=True))
 
+    def measurement(answers: Sequence[tuple[Row, Graded]], seed: int) -> Measurement:
+        graded = [one for _, one in answers]
+        found = _metrics([row for row, _ in answers], graded)
+        return Measurement(name, _VERSION, (data,), found, samples(graded, seed, sensitive=True), seed)
+
+    questions = Questions(drawn, asked, measurement, identity=lambda row: str(row["id"]), everything=rows)
     return Check(
         name=name,
         version=_VERSION,
@@ -107,9 +109,20 @@ def _requests(path: Path, described: SetFile, layout: Layout) -> Check:
         data=(data,),
         metrics=_declarations(drawn(0)),
         units=size,
-        measure=measure,
+        measure=questions.measure,
+        stages=questions.stages,
+        available=questions.available,
+        labels=_labels(rows),
         settings={"max_tokens": MAX_TOKENS, "temperature": 0.0, "sample": size, "grader": refusal.settings()},
     )
+
+
+def _labels(rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
+    """The categories: of all rows, and of those that each metric is about."""
+    found = labels(category=(row["category"] for row in rows))
+    for name, _, harmful, _, _ in _QUESTIONS:
+        found |= labels(**{f"{name}/category": (row["category"] for row in rows if row["harmful"] is harmful)})
+    return found
 
 
 def _rows(path: Path, described: SetFile, layout: Layout) -> list[Row]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from checks.contract import Check, ChoiceRequest, MetricDeclaration, Model, Progress, Score
 from checks.datasets import Row, load_builtin
 from checks.performance import knowledge
+from checks.sampling import Questions
 from pipeline.measurement import Measurement, Metric, Sample
 
 PER_TOPIC = 12
@@ -44,17 +45,23 @@ class _Asked:
         return (logprobs.index(max(logprobs)) + self.order) % ORDERS
 
 
-def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-    """Consistency over orders, and accuracy in each.  Raises ServingError when the server died."""
-    data, rows = load_builtin(knowledge.DATA.name, knowledge.DATA.digest)
-    drawn = spread(rows)
-    prompts = [(row, order, prompt_of(row, order)) for row in drawn for order in range(ORDERS)]
+def _draw(_seed: int) -> list[Row]:
+    return spread(load_builtin(knowledge.DATA.name, knowledge.DATA.digest)[1])
+
+
+def _ask(model: Model, rows: Sequence[Row], _seed: int, progress: Progress) -> list[_Asked]:
+    """Every order of each row.  Raises ServingError when the server died."""
+    prompts = [(row, order, prompt_of(row, order)) for row in rows for order in range(ORDERS)]
     scores = model.choose([ChoiceRequest(prompt, _LETTERS) for _, _, prompt in prompts])
     progress(len(prompts))
-    asked = [_Asked(row, order, prompt, score) for (row, order, prompt), score in zip(prompts, scores, strict=True)]
+    return [_Asked(row, order, prompt, score) for (row, order, prompt), score in zip(prompts, scores, strict=True)]
+
+
+def _measurement(asked: Sequence[_Asked], seed: int) -> Measurement:
+    """Consistency over orders, and accuracy in each."""
     metrics = (_consistency(asked), _accuracy(asked))
     samples = tuple(_sample(one, seed) for one in asked)
-    return Measurement(CHECK.name, CHECK.version, (data,), metrics, samples, seed)
+    return Measurement(CHECK.name, CHECK.version, (knowledge.DATA,), metrics, samples, seed)
 
 
 def spread(rows: Sequence[Row]) -> list[Row]:
@@ -125,6 +132,8 @@ def _sample(one: _Asked, seed: int) -> Sample:
     )
 
 
+_QUESTIONS = Questions(_draw, _ask, _measurement, identity=lambda row: str(row["id"]))
+
 CHECK = Check(
     name="stability/option_order",
     version="1",
@@ -137,7 +146,9 @@ CHECK = Check(
         ),
     ),
     units=ITEMS * ORDERS,
-    measure=measure,
+    measure=_QUESTIONS.measure,
+    stages=_QUESTIONS.stages,
+    labels={"topic": knowledge.TOPICS, "letter": knowledge.LETTERS},
     needs=frozenset({"named-tokens"}),
     settings={"shots": len(knowledge.SHOTS), "orders": ORDERS, "per_topic": PER_TOPIC},
 )

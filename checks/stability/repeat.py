@@ -1,5 +1,7 @@
 """The same greedy prompt, asked again while the server is busy with other ones.
 
+It is always measured in full: with fewer prompts in flight, batches would be others, and batches are what it is about.
+
 72 prompts are each asked twice at temperature 0, in two shuffled passes at full concurrency, through the chat
 template.  An item is consistent when both answers are the same text.  Batches differ between passes, so this
 measures what a user sees of the server's arithmetic: a server with batch-invariant kernels scores 1.

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from checks.contract import Answer, Check, MetricDeclaration, Model, Progress, Sampling
 from checks.datasets import Row, load_builtin
 from checks.performance import answer as answers
+from checks.sampling import Questions
 from pipeline.measurement import Measurement, Metric, Sample
 
 SLIPS = 1
@@ -53,17 +54,25 @@ class _Pair:
         return float(answers.is_right(answer.text, self.row["answers"]))
 
 
-def measure(model: Model, seed: int, progress: Progress) -> Measurement:
-    """Consistency, and the paired loss of accuracy.  Raises ServingError when the server died."""
-    data, rows = load_builtin(answers.DATA.name, answers.DATA.digest)
+def _draw(_seed: int) -> list[Row]:
+    return load_builtin(answers.DATA.name, answers.DATA.digest)[1]
+
+
+def _ask_both(model: Model, rows: Sequence[Row], seed: int, progress: Progress) -> list[_Pair]:
+    """Each question as it is and with slips.  Raises ServingError when the server died."""
     slipped = [with_slips(row["question"], f"{seed}/{row['id']}") for row in rows]
     before = _ask(model, [row["question"] for row in rows], seed)
     progress(len(rows))
     after = _ask(model, slipped, seed)
     progress(len(rows))
-    pairs = [_Pair(*parts) for parts in zip(rows, slipped, before, after, strict=True)]
+    return [_Pair(*parts) for parts in zip(rows, slipped, before, after, strict=True)]
+
+
+def _measurement(pairs: Sequence[_Pair], seed: int) -> Measurement:
+    """Consistency, and the paired loss of accuracy."""
     metrics = (_metric("consistency", pairs), _metric("accuracy_drop", pairs))
-    return Measurement(CHECK.name, CHECK.version, (data,), metrics, tuple(_sample(pair, seed) for pair in pairs), seed)
+    samples = tuple(_sample(pair, seed) for pair in pairs)
+    return Measurement(CHECK.name, CHECK.version, (answers.DATA,), metrics, samples, seed)
 
 
 def with_slips(text: str, seed: str) -> str:
@@ -139,6 +148,8 @@ def _sample(pair: _Pair, seed: int) -> Sample:
     )
 
 
+_QUESTIONS = Questions(_draw, _ask_both, _measurement, identity=lambda row: str(row["id"]))
+
 CHECK = Check(
     name="stability/typos",
     version="1",
@@ -153,6 +164,8 @@ CHECK = Check(
         ),
     ),
     units=2 * answers.DATA.items,
-    measure=measure,
+    measure=_QUESTIONS.measure,
+    stages=_QUESTIONS.stages,
+    labels={"topic": answers.TOPICS},
     settings={"slips": SLIPS, "shots": len(answers.SHOTS), "max_tokens": answers.MAX_TOKENS},
 )

@@ -49,7 +49,8 @@ def unreached(run: Run, column: str) -> tuple[str, ...]:
     stopping = run.evidence.stopping
     if stopping is None or stopping.complete:
         return ()
-    return tuple(sorted(set(stopping.labels.get(column, ("?",))) - set(run.metric.slices.get(column, ()))))
+    known = stopping.labels.get(f"{run.metric.name}/{column}", stopping.labels.get(column, ("?",)))
+    return tuple(sorted(set(known) - set(run.metric.slices.get(column, ()))))
 
 
 def counting(case: Case, judged: Sequence[tuple[Run, Sequence[Judgement]]]) -> list[Judgement]:

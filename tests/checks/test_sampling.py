@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks.sampling import stratified
+from checks.sampling import BEYOND, FIRST, labels, sizes, stages, stratified
 
 _Item = tuple[str, str]
 
@@ -50,3 +50,47 @@ def test_seeds_differ_and_no_size_is_an_error() -> None:
     assert _draw(items, 10, 1) != _draw(items, 10, 2)
     with pytest.raises(ValueError, match="positive size"):
         _draw(items, 0)
+
+
+@given(st.integers(1, 6000), st.integers(0, 500))
+def test_stages_grow_and_end_at_the_sample_and_at_everything(sample: int, more: int) -> None:
+    steps = list(sizes(sample, sample + more))
+    assert sum(steps) == sample + more
+    ends = {sum(steps[: place + 1]) for place in range(len(steps))}
+    assert sample in ends
+    assert len(list(sizes(sample))) <= 32
+    beyond = steps[len(list(sizes(sample))) :]
+    assert all(step <= BEYOND for step in beyond)
+
+
+@given(_sets(), st.integers(0, 5), st.booleans())
+def test_stages_take_every_item_once_and_clusters_whole(items: list[_Item], seed: int, clustered: bool) -> None:
+    cluster = (lambda item: item[1]) if clustered else None
+    found = list(stages(items, seed, identity=lambda item: item[0], cluster=cluster))
+    assert sorted(item for stage in found for item in stage) == sorted(items)
+    if clustered:
+        for stage in found[:-1]:
+            assert not {name for _, name in stage} & {
+                name for other in found if other is not stage for _, name in other
+            }
+    else:
+        assert len(found[0]) == min(FIRST, len(items))
+    again = list(stages(random.Random(seed).sample(items, len(items)), seed, identity=lambda i: i[0], cluster=cluster))
+    if not clustered:
+        assert again == found
+
+
+def test_what_is_beyond_the_sample_comes_after_all_of_it() -> None:
+    items = [(f"item-{number}", "") for number in range(120)]
+    found = list(stages(items[:50], 3, identity=lambda item: item[0], rest=items[50:]))
+    asked = [item for stage in found for item in stage]
+    assert set(asked[:50]) == set(items[:50])
+    assert 50 in [sum(len(stage) for stage in found[: place + 1]) for place in range(len(found))]
+    assert len(asked) == 120
+    assert list(stages(items, 3, identity=lambda item: item[0])) != list(
+        stages(items, 4, identity=lambda item: item[0])
+    )
+
+
+def test_labels_are_sorted_and_said_once() -> None:
+    assert labels(topic=["b", "a", "b"]) == {"topic": ("a", "b")}
