@@ -14,7 +14,7 @@ from pipeline.digests import Digest, canonical_json, hex_of, parse_digest, sha25
 from pipeline.errors import EvidenceError, FileFormatError
 from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, open_envelope, seal
 from pipeline.evidence.statement import STATEMENT_TYPE
-from pipeline.keys import SigningKey, VerifyingKey
+from pipeline.keys import MessageSigner, VerifyingKey
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,32 @@ class Attestation:
     signers: tuple[Digest, ...]
 
 
+def unsigned_statement(predicate_type: str, *, subject: Digest, name: str, predicate: Mapping[str, Any]) -> bytes:
+    """The in-toto statement of `predicate_type` about the checkpoint `subject`, called `name`, for somebody to sign.
+
+    Raises:
+        FileFormatError: the predicate has no canonical JSON form.
+    """
+    return canonical_json(
+        {
+            "_type": STATEMENT_TYPE,
+            "subject": [{"name": name, "digest": {"sha256": hex_of(subject)}}],
+            "predicateType": predicate_type,
+            "predicate": dict(predicate),
+        }
+    )
+
+
 def attest(
-    predicate_type: str, *, subject: Digest, name: str, predicate: Mapping[str, Any], keys: Sequence[SigningKey]
+    predicate_type: str, *, subject: Digest, name: str, predicate: Mapping[str, Any], keys: Sequence[MessageSigner]
 ) -> bytes:
     """The envelope of a statement of `predicate_type` about the checkpoint `subject`, called `name`.
 
     Raises:
         FileFormatError: the predicate has no canonical JSON form.
     """
-    statement = {
-        "_type": STATEMENT_TYPE,
-        "subject": [{"name": name, "digest": {"sha256": hex_of(subject)}}],
-        "predicateType": predicate_type,
-        "predicate": dict(predicate),
-    }
-    return seal(canonical_json(statement), IN_TOTO_PAYLOAD, keys)
+    statement = unsigned_statement(predicate_type, subject=subject, name=name, predicate=predicate)
+    return seal(statement, IN_TOTO_PAYLOAD, keys)
 
 
 def read_attestation(data: bytes, predicate_type: str, trusted: Sequence[VerifyingKey]) -> Attestation:
@@ -57,16 +68,27 @@ def read_attestation(data: bytes, predicate_type: str, trusted: Sequence[Verifyi
         EvidenceError: the envelope is malformed, no trusted key signed it, or it states something of another type.
     """
     opened = open_envelope(data, IN_TOTO_PAYLOAD, trusted)
+    return parse_attestation(opened.payload, predicate_type, digest=sha256(data), signers=opened.signers)
+
+
+def parse_attestation(
+    payload: bytes, predicate_type: str, *, digest: Digest, signers: tuple[Digest, ...]
+) -> Attestation:
+    """The statement in `payload`, whose signature by `signers` was checked, as it came in the file with this `digest`.
+
+    Raises:
+        EvidenceError: it is malformed, or states something of another type.
+    """
     try:
-        statement = json.loads(opened.payload)
+        statement = json.loads(payload)
         (subject,) = statement["subject"]
         attestation = Attestation(
-            digest=sha256(data),
+            digest=digest,
             predicate_type=str(statement["predicateType"]),
             subject=parse_digest("sha256:" + subject["digest"]["sha256"]),
             subject_name=str(subject["name"]),
             predicate=dict(statement["predicate"]),
-            signers=opened.signers,
+            signers=signers,
         )
         known = statement["_type"] == STATEMENT_TYPE
     except (ValueError, TypeError, KeyError, RecursionError, FileFormatError) as error:

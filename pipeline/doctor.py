@@ -191,7 +191,8 @@ def _site(path: Path) -> Iterator[Diagnosis]:
     for name, signer in site.signers.items():
         yield _readable(f"signer.{name}", partial(_read_signer, signer))
     for name, person in site.people.items():
-        yield _readable(f"person.{name}", partial(_key_digest, person.public_key))
+        for key in person.public_keys:
+            yield _readable(f"person.{name}", partial(_key_digest, key))
     for root in site.data.roots:
         yield _data(root)
 

@@ -11,15 +11,19 @@ from datetime import datetime
 from pathlib import Path
 
 from pipeline.admission import Admission, admit
+from pipeline.approvals.people import people_of
+from pipeline.approvals.separation import barred_keys, require_submitter
 from pipeline.baseline import baseline_evidence, predecessor_of
 from pipeline.digests import Digest
 from pipeline.errors import RequestError
 from pipeline.evaluation import Laboratory, Schedule, evaluate, schedule
+from pipeline.files import read_bounded
 from pipeline.moment import foreseen, present
 from pipeline.policy.authority import require_pinned
 from pipeline.policy.decision import Decision
 from pipeline.policy.document import Policy
 from pipeline.policy.gate import decide
+from pipeline.policy.settling import Settling
 from pipeline.policy.waivable import WaiverAccount
 from pipeline.release import Candidate, Release
 from pipeline.run_cards import write_card
@@ -50,6 +54,15 @@ class Measured:
     statements: tuple[Digest, ...]
 
 
+@dataclass(frozen=True)
+class Until:
+    """What measuring is for: the policy that is to judge, when, and for which stage of the registry."""
+
+    policy: Policy
+    at: datetime
+    stage: str | None = None
+
+
 def run_release(
     release: Release, policy: Policy, laboratory: Laboratory, run: RunDirectory, *, stage: str | None = None
 ) -> tuple[Judged, ...]:
@@ -62,25 +75,36 @@ def run_release(
     """
     at = present(laboratory.workplace.log)  # what would stop it in the end is said before hours are spent
     _require_stage(policy, stage, laboratory.workplace)
+    require_submitter(policy.file, people_of(laboratory.workplace.site), release.submitter)
     for candidate in release.candidates:
         baseline_evidence(candidate.name, release, laboratory.workplace)
     run.begin(_run_file(release, policy, at))
-    for measured in measure_release(release, laboratory, log_folder=run.folder):
+    until = Until(policy, at, stage)
+    for measured in measure_release(release, laboratory, log_folder=run.folder, until=until):
         _save(measured, run)
     return gate_run(release, policy, laboratory.workplace, run, stage=stage)
 
 
 def measure_release(
-    release: Release, laboratory: Laboratory, *, log_folder: Callable[[str], Path] | None = None
+    release: Release,
+    laboratory: Laboratory,
+    *,
+    log_folder: Callable[[str], Path] | None = None,
+    until: Until | None = None,
 ) -> tuple[Measured, ...]:
     """Verify and inspect every candidate, then measure those that may be loaded.
 
     No server starts before every candidate was verified and inspected.  `log_folder` says, by candidate, where the
-    model server's log goes; the site's store otherwise.  Raises as `run_release`.
+    model server's log goes; the site's store otherwise.  With `until`, checks stop as soon as they settle a sequential
+    policy.  Raises as `run_release`.
     """
     folder = log_folder or (lambda name: laboratory.workplace.site.store.path / "logs" / name)
     admissions = [_admit(candidate, release, laboratory) for candidate in release.candidates]
-    plans = [schedule(a.checkpoint, laboratory) if a.checkpoint else None for a in admissions]
+    goals = [_goal(a, release, laboratory.workplace, until) if a.checkpoint else None for a in admissions]
+    plans = [
+        schedule(admission.checkpoint, laboratory, goal) if admission.checkpoint else None
+        for admission, goal in zip(admissions, goals, strict=True)
+    ]
     return tuple(
         _measure(admission, plan, laboratory, folder(admission.candidate.name) / "server.log")
         for admission, plan in zip(admissions, plans, strict=True)
@@ -100,6 +124,7 @@ def gate_run(
     at = present(workplace.log)
     _require_stage(policy, stage, workplace)
     workplace.store.put_blob(policy.canonical)
+    _keep_release(release, workplace)
     judged = tuple(_record(item, workplace, run) for item in _judge_all(release, policy, workplace, run, at, stage))
     for item in judged:
         write_card(run, item.candidate.name, workplace)
@@ -129,12 +154,17 @@ def _judge_all(  # noqa: PLR0917  # what a decision is made from
     release: Release, policy: Policy, workplace: Workplace, run: RunDirectory, at: datetime, stage: str | None
 ) -> Iterator[Judged]:
     """Every candidate with the gate's decision, which is not recorded yet."""
+    people = people_of(workplace.site)
+    require_submitter(policy.file, people, release.submitter)
     for candidate in release.candidates:
         state = run.candidate(candidate.name)
-        tally = waivers_of(run, candidate.name, workplace, policy, at=at)
+        evidence = workplace.store.evidence_with_reruns(state.subject, state.known)
+        signer = {} if evidence.verification is None else evidence.verification.predicate.get("signer", {})
+        barred = barred_keys(policy.file, people, submitter=release.submitter, signer=signer)
+        tally = waivers_of(run, candidate.name, workplace, policy, at=at, barred=barred)
         decision = decide(
             policy,
-            workplace.store.evidence_with_reruns(state.subject, state.known),
+            evidence,
             release=release.name,
             release_digest=release.digest,
             candidate=candidate.name,
@@ -170,6 +200,17 @@ def _record(judged: Judged, workplace: Workplace, run: RunDirectory) -> Judged:
     return replace(judged, decision=workplace.store.decision(digest), digest=digest)
 
 
+def _keep_release(release: Release, workplace: Workplace) -> None:
+    """Keep the release file with the evidence: who submitted it has to be known as long as its decision counts."""
+    data = read_bounded(release.path)
+    if workplace.store.put_blob(data) != release.digest:
+        raise RequestError(
+            f"{release.path} was changed while it was judged",
+            why=f"What was read has the digest {release.digest}, and the file now has another.",
+            remedy="Run the same command again.",
+        )
+
+
 def _require_stage(policy: Policy, stage: str | None, workplace: Workplace) -> None:
     """Check that there is such a stage, and that the policy may decide for it."""
     site = workplace.site
@@ -193,6 +234,16 @@ def _admit(candidate: Candidate, release: Release, laboratory: Laboratory) -> Ad
     if admission.denial is not None:
         laboratory.progress.say(f"{candidate.name}: stopped: {admission.denial.what}")
     return admission
+
+
+def _goal(admission: Admission, release: Release, workplace: Workplace, until: Until | None) -> Settling | None:
+    """What a sequential policy wants to know of a candidate; None where whole samples are wanted."""
+    if until is None or until.policy.file.stopping == "fixed":
+        return None
+    known = workplace.store.evidence(admission.subject, admission.statements)
+    name = admission.candidate.name
+    baseline = baseline_evidence(name, release, workplace, subject=admission.subject)
+    return Settling(until.policy, name, known, until.at, baseline, until.stage)
 
 
 def _measure(admission: Admission, plan: Schedule | None, laboratory: Laboratory, log: Path) -> Measured:

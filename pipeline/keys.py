@@ -9,12 +9,13 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from pipeline.digests import Digest, sha256
+from pipeline.digests import Digest, canonical_json, sha256
 from pipeline.errors import AirlockError, KeyFileError, RequestError
 from pipeline.files import read_bounded, storage_failure, write_atomic
 
@@ -72,6 +73,22 @@ class SigningKey:
         if isinstance(self.private, ed25519.Ed25519PrivateKey):
             return self.private.sign(message)
         return self.private.sign(message, ec.ECDSA(_HASH_OF_CURVE[self.private.curve.name]))
+
+
+class MessageSigner(Protocol):
+    """What can sign a message: a key in memory or on a token."""
+
+    @property
+    def verifying_key(self) -> VerifyingKey:
+        """The public half."""
+
+    def sign(self, message: bytes) -> bytes:
+        """A signature over `message`: ECDSA in DER with the curve's hash, or Ed25519."""
+
+
+def identity_digest(identity: str, issuer: str) -> Digest:
+    """What stands for a keyless signer, whose keys last for minutes, where a key's digest does for others."""
+    return sha256(canonical_json({"identity": identity, "issuer": issuer}))
 
 
 def load_signing_key(path: Path) -> SigningKey:
@@ -144,6 +161,11 @@ def write_key_pair(key: SigningKey, private: Path) -> Path:
         private.unlink()  # half a pair is of no use, and would stand in the way of the next attempt
         raise
     return public
+
+
+def write_public_key(key: VerifyingKey, path: Path) -> None:
+    """Write `key` to the new file `path`, in PEM.  Raises as `write_key_pair`."""
+    _write_new(path, key.pem, mode=0o644)
 
 
 def _write_new(path: Path, data: bytes, *, mode: int) -> None:

@@ -72,11 +72,15 @@ class Baseline(Document):
 
 
 class ReleaseFile(Document):
-    """The schema of release.yaml."""
+    """The schema of release.yaml.
+
+    `submitter` is who proposes it, a person of the site; policies that keep submitters from approving demand one.
+    """
 
     api_version: Annotated[Literal["airlock/v1"], Field(alias="apiVersion")]
     kind: Literal["Release"]
     name: Name
+    submitter: Name | None = None
     candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
     baseline: Baseline | None = None
 
@@ -92,6 +96,7 @@ class Release(Document):
     """A release as read: its candidates with absolute paths, and the digest of the file that proposed them."""
 
     name: Name
+    submitter: Name | None
     candidates: tuple[Candidate, ...]
     baseline: Baseline | None
     path: Path
@@ -112,8 +117,19 @@ def load_release(path: Path) -> Release:
     for candidate in candidates:
         _require_inputs(candidate, path)
     return Release(
-        name=file.name, candidates=candidates, baseline=file.baseline, path=path.absolute(), digest=sha256(data)
+        name=file.name,
+        submitter=file.submitter,
+        candidates=candidates,
+        baseline=file.baseline,
+        path=path.absolute(),
+        digest=sha256(data),
     )
+
+
+def submitter_of(data: bytes) -> str | None:
+    """Who proposes the release whose file has the bytes `data`, as far as it says so.  Raises FileFormatError."""
+    path = Path("the stored release")
+    return validate(ReleaseFile, parse_yaml(data, path), path).submitter
 
 
 def _absolute(candidate: Candidate, base: Path) -> Candidate:

@@ -21,6 +21,7 @@ from pipeline.registry.opening import open_registry
 from pipeline.registry.records import Promotion, read_promotion
 from pipeline.replay import split_evidence
 from pipeline.run_directory import CandidateState, RunDirectory
+from pipeline.standing import barred_by
 from pipeline.workplace import Workplace
 
 
@@ -72,7 +73,9 @@ def _approvals(
     if decision.verdict != "GO":
         return ()
     at = record.at if record is not None else datetime.now(UTC)
-    tally = tally_approvals(decision, digest, signed, workplace.site, at=at)
+    stage = record.stage if record is not None else decision.stage
+    barred = barred_by(decision, workplace)
+    tally = tally_approvals(decision, digest, signed, workplace.site, at=at, excluded=barred, stage=stage)
     return tuple(
         CardApproval(one.person, one.role, one.voice.time, one.voice.comment, one.voice.digest) for one in tally.counted
     )

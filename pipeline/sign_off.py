@@ -10,12 +10,12 @@ from pathlib import Path
 from pipeline.admission import verified_from_predicate
 from pipeline.approvals import check_approvals, check_break_glass, make_approval
 from pipeline.approvals.people import people_of
-from pipeline.approvals.quorum import Tally, tally_approvals
-from pipeline.approvals.voice import Says
+from pipeline.approvals.quorum import Tally, read_statements, tally_approvals
+from pipeline.approvals.voice import Says, approval_statement, not_go, read_voice
 from pipeline.digests import Digest, hex_of, sha256
 from pipeline.errors import ApprovalError, PromotionError, RequestError
 from pipeline.files import read_bounded
-from pipeline.keys import SigningKey
+from pipeline.keys import MessageSigner
 from pipeline.moment import present
 from pipeline.policy.authority import require_pinned
 from pipeline.policy.decision import Decision
@@ -23,18 +23,20 @@ from pipeline.registry.interface import CARD, Attachment
 from pipeline.registry.promotion import Promotion, promote
 from pipeline.registry.proof import gather_proof
 from pipeline.release import Candidate, load_release
+from pipeline.replay import split_evidence
 from pipeline.run_cards import write_card
 from pipeline.run_directory import CandidateState, PromotionState, RunDirectory
 from pipeline.signature.verified import VerifiedCandidate
-from pipeline.standing import require_stage, require_standing
+from pipeline.standing import barred_by, require_known_submitter, require_stage, require_standing
 from pipeline.workplace import Workplace
 
 
 @dataclass(frozen=True)
 class Signed:
-    """What became of a person's signature: whose it was, and who is still missing, one sentence each."""
+    """What became of a person's signature: whose it was, what it says, and who is missing yet, one sentence each."""
 
     person: str
+    says: Says
     decision: Digest
     missing: tuple[str, ...]
 
@@ -45,7 +47,7 @@ def approve_candidate(
     workplace: Workplace,
     *,
     role: str,
-    key: SigningKey,
+    key: MessageSigner,
     comment: str,
     stage: str | None = None,
     expires: datetime | None = None,
@@ -54,29 +56,81 @@ def approve_candidate(
     """Sign the candidate's decision with `key` in `role`, keep the statement with the run, and log it.
 
     Raises:
-        ApprovalError: the key is nobody's at this site, its owner does not hold the role, or the decision is not GO.
+        ApprovalError: the key is nobody's at this site, its owner does not hold the role or had a part in what was
+            decided on, or the decision is not GO.
         DeniedError: the clock was set back, or the decision was made for another stage than `stage`.
         RequestError: the run has no such candidate, or it was not decided yet.
     """
-    now = present(workplace.log)
-    state, decision, digest = _decided(run, name, workplace)
-    require_stage(decision, stage)
-    person = _owner(workplace, key, role)
+    at = present(workplace.log)
+    _, decision, digest = _decided(run, name, workplace)
+    _owner(workplace, key, role)
     envelope = make_approval(
-        decision, digest, role=role, comment=comment, key=key, expires=expires, stage=stage, says=says, at=now
+        decision, digest, role=role, comment=comment, key=key, expires=expires, stage=stage, says=says, at=at
     )
-    run.add_approval(name, f"{role}-{person}-{hex_of(sha256(envelope))[:12]}", envelope)
-    details = {"candidate": name, "decision": digest, "person": person, "role": role, "statement": sha256(envelope)}
-    workplace.log.append(says, state.subject, details, workplace.key)
+    return keep_statement(run, name, workplace, envelope)
+
+
+def draft_statement(
+    run: RunDirectory,
+    name: str,
+    workplace: Workplace,
+    *,
+    role: str,
+    comment: str,
+    stage: str | None = None,
+    expires: datetime | None = None,
+    says: Says = "approve",
+) -> bytes:
+    """What `approve_candidate` would sign, for somebody to sign keyless with another tool.  Raises as it does."""
+    at = present(workplace.log)
+    _, decision, digest = _decided(run, name, workplace)
+    return approval_statement(
+        decision, digest, role=role, comment=comment, expires=expires, stage=stage, says=says, at=at
+    )
+
+
+def keep_statement(run: RunDirectory, name: str, workplace: Workplace, envelope: bytes) -> Signed:
+    """Keep a signed statement about the candidate's decision with the run, once it counts, and log it.
+
+    Raises:
+        ApprovalError: it is void, or approves what is not GO; nothing is kept.
+        EvidenceError: it is malformed, forged, or by nobody of this site.
+        DeniedError, RequestError: as `approve_candidate`.
+    """
+    at = present(workplace.log)
+    state, decision, digest = _decided(run, name, workplace)
+    voice = read_voice(envelope, people_of(workplace.site), at=at)
+    require_stage(decision, voice.stage)
+    require_known_submitter(decision, workplace)
+    if voice.says == "approve" and decision.verdict != "GO":
+        raise not_go(decision)
+    barred = barred_by(decision, workplace)
+    valid, void = read_statements(
+        decision, digest, [envelope], workplace.site, at=at, excluded=barred, stage=voice.stage
+    )
+    if not valid:
+        raise ApprovalError(
+            f"the statement on '{name}' would not count",
+            why=void[0],
+            remedy="Have somebody sign who may, or sign anew what is to be said.",
+            subject=decision.subject,
+        )
+    person, kept = valid[0].person, sha256(envelope)
+    run.add_approval(name, f"{voice.role}-{person}-{hex_of(kept)[:12]}", envelope)
+    details = {"candidate": name, "decision": digest, "person": person, "role": voice.role, "statement": kept}
+    workplace.log.append(voice.says, state.subject, details, workplace.key)
     write_card(run, name, workplace)
-    return Signed(person, digest, approvals_of(run, name, workplace, stage=stage).missing)
+    return Signed(person, voice.says, digest, approvals_of(run, name, workplace, stage=voice.stage).missing)
 
 
 def approvals_of(run: RunDirectory, name: str, workplace: Workplace, *, stage: str | None = None) -> Tally:
     """How far the candidate's approvals have come.  Raises as `approve_candidate`."""
     at = present(workplace.log)
     _, decision, digest = _decided(run, name, workplace)
-    return tally_approvals(decision, digest, run.approvals(name), workplace.site, at=at, stage=stage)
+    barred = barred_by(decision, workplace)
+    return tally_approvals(
+        decision, digest, run.approvals(name), workplace.site, at=at, excluded=barred, stage=stage or decision.stage
+    )
 
 
 def promote_candidate(
@@ -101,10 +155,12 @@ def promote_candidate(
     check = check_break_glass if break_glass else check_approvals
     require_stage(decision, stage)
     require_pinned(decision.policy, decision.policy_digest, stage, workplace.site.policies.pinned)
-    approved = check(decision, digest, approvals, workplace.site, at=at, stage=stage)
+    require_known_submitter(decision, workplace)
+    barred = barred_by(decision, workplace)
+    approved = check(decision, digest, approvals, workplace.site, at=at, excluded=barred, stage=stage)
     if not break_glass:
         require_standing(decision, workplace, at)
-    verified = _verified(run, name, state, workplace)
+    verified = _verified(run, name, decision, workplace)
     write_card(run, name, workplace)
     promotion = promote(
         approved,
@@ -146,7 +202,8 @@ def _decided(run: RunDirectory, name: str, workplace: Workplace) -> tuple[Candid
     return state, decision, state.decision
 
 
-def _owner(workplace: Workplace, key: SigningKey, role: str) -> str:
+def _owner(workplace: Workplace, key: MessageSigner, role: str) -> None:
+    """Say at once what would make the signature void."""
     digest = key.verifying_key.digest
     member = people_of(workplace.site).owner(digest)
     if member is None:
@@ -161,28 +218,27 @@ def _owner(workplace: Workplace, key: SigningKey, role: str) -> str:
             why=f"{workplace.site.path} gives them the roles {', '.join(member.roles)}.",
             remedy="Sign in a role that you hold.",
         )
-    return member.name
 
 
-def _candidate(run: RunDirectory, name: str) -> Candidate:
-    file = run.run()
-    release = load_release(file.release_path)
-    if release.digest != file.release_digest:
+def _candidate(run: RunDirectory, decision: Decision) -> Candidate:
+    path = run.run().release_path
+    release = load_release(path)
+    if release.digest != decision.release_digest:
         raise PromotionError(
-            f"{file.release_path} is not the release that was judged",
+            f"{path} is not the release that was judged",
             why="It was changed after the run.",
             remedy="Run 'airlock run' again, so that what is proposed now is judged.",
         )
-    return next(candidate for candidate in release.candidates if candidate.name == name)
+    return next(candidate for candidate in release.candidates if candidate.name == decision.candidate)
 
 
-def _verified(run: RunDirectory, name: str, state: CandidateState, workplace: Workplace) -> VerifiedCandidate:
-    verification = workplace.store.evidence(state.subject, state.statements).verification
+def _verified(run: RunDirectory, name: str, decision: Decision, workplace: Workplace) -> VerifiedCandidate:
+    verification = split_evidence(decision, workplace.store)[0].verification
     if verification is None or verification.predicate.get("verified") is not True:
         raise PromotionError(
             f"'{name}' was not verified", why="No signed statement says so.", remedy="Run 'airlock run' again."
         )
-    return verified_from_predicate(verification.predicate, _candidate(run, name), workplace.site)
+    return verified_from_predicate(verification.predicate, _candidate(run, decision), workplace.site)
 
 
 def _card_attachments(folder: Path) -> Iterator[Attachment]:

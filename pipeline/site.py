@@ -47,6 +47,12 @@ class RegistrySettings(Document):
     ca: Path | None = None
 
 
+class GraderSettings(Document):
+    """What the site knows of the graders: a file that `airlock grade calibrate LABELLED --write FILE` wrote for each."""
+
+    refusal: Path | None = None
+
+
 class LauncherSettings(Document):
     """How measurement jobs are started."""
 
@@ -191,12 +197,38 @@ class PipelineSettings(Document):
     public_keys: tuple[Path, ...] = ()
 
 
-class Person(Document):
-    """Someone who may approve, and in which roles.  With any of their keys, it is the same one person."""
+class KeylessSettings(RootDemands):
+    """The Sigstore instance that vouches for people without keys of their own; its trust file is pinned by digest."""
 
-    public_key: Path
+    trust_config: Path
+    trust_config_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Person(Document):
+    """Someone who may approve, and in which roles.  By any of their keys or by identity, it is the same one person.
+
+    A key on a token (PKCS#11) is named by its public half like any other.  `identity` and `issuer` are those of their
+    certificates from the instance in `[keyless]`, both exact.
+    """
+
+    public_key: Path | None = None
     further_keys: tuple[Path, ...] = ()
+    identity: Annotated[str, Field(min_length=1)] | None = None
+    issuer: Annotated[str, Field(min_length=1)] | None = None
     roles: Annotated[tuple[Role, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _can_sign(self) -> Person:
+        if (self.identity is None) != (self.issuer is None):
+            raise ValueError("identity and issuer are given together")
+        if self.public_key is None and self.identity is None:
+            raise ValueError("a person needs a public_key, or an identity and issuer")
+        return self
+
+    @property
+    def public_keys(self) -> tuple[Path, ...]:
+        """The files of all their keys."""
+        return (*([self.public_key] if self.public_key is not None else []), *self.further_keys)
 
 
 class SiteFile(Document):
@@ -208,18 +240,26 @@ class SiteFile(Document):
     launcher: LauncherSettings = LauncherSettings()
     inspection: InspectionSettings = InspectionSettings()
     serving: ServingSettings = ServingSettings()
+    graders: GraderSettings = GraderSettings()
     accelerators: tuple[Accelerator, ...] = ()
     trust: TrustSettings = TrustSettings()
     policies: PolicySettings = PolicySettings()
     signers: dict[Name, Signer] = Field(default_factory=dict)
     pipeline: PipelineSettings
     people: dict[Name, Person] = Field(default_factory=dict)
+    keyless: KeylessSettings | None = None
     break_glass: BreakGlassSettings | None = None
 
     @model_validator(mode="after")
     def _port_needs_tcp(self) -> SiteFile:
         if self.serving.port is not None and self.serving.listen != "tcp":
             raise ValueError("serving.port needs serving.listen = 'tcp'")
+        return self
+
+    @model_validator(mode="after")
+    def _identities_need_an_instance(self) -> SiteFile:
+        if self.keyless is None and any(person.identity is not None for person in self.people.values()):
+            raise ValueError("people with an identity need [keyless], the Sigstore instance that vouches for it")
         return self
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from pipeline.approvals.people import people_of
+from pipeline.approvals.separation import barred_keys, require_submitter
 from pipeline.approvals.waivers import read_waivers
+from pipeline.digests import Digest
 from pipeline.errors import PromotionError
 from pipeline.policy.decision import Decision
 from pipeline.policy.document import parse_policy
 from pipeline.policy.gate import decide
+from pipeline.release import submitter_of
 from pipeline.replay import split_evidence
 from pipeline.workplace import Workplace
 
@@ -30,6 +33,27 @@ def require_stage(decision: Decision, stage: str | None) -> None:
     )
 
 
+def barred_by(decision: Decision, workplace: Workplace) -> frozenset[Digest]:
+    """The keys and identities of those who had a part in what was decided on, and so may not sign it off.
+
+    Raises:
+        EvidenceError: the policy, the release or the evidence is missing from the store or was edited.
+    """
+    store = workplace.store
+    policy = parse_policy(store.blob(decision.policy_digest)).file
+    submitter = submitter_of(store.blob(decision.release_digest))
+    verification = split_evidence(decision, store)[0].verification
+    signer = {} if verification is None else verification.predicate.get("signer", {})
+    return barred_keys(policy, people_of(workplace.site), submitter=submitter, signer=signer)
+
+
+def require_known_submitter(decision: Decision, workplace: Workplace) -> None:
+    """Check that whoever the policy keeps from signing the decision off is known.  Raises RequestError."""
+    policy = parse_policy(workplace.store.blob(decision.policy_digest)).file
+    submitter = submitter_of(workplace.store.blob(decision.release_digest))
+    require_submitter(policy, people_of(workplace.site), submitter)
+
+
 def require_standing(decision: Decision, workplace: Workplace, at: datetime) -> None:
     """Judge again, at the moment `at`, by the same policy and with every run recorded since: it must still be GO.
 
@@ -43,7 +67,8 @@ def require_standing(decision: Decision, workplace: Workplace, at: datetime) -> 
     own, baseline = split_evidence(decision, store)
     policy = parse_policy(store.blob(decision.policy_digest))
     envelopes = [store.blob(digest) for digest in decision.waivers]
-    waivers = read_waivers(envelopes, people_of(workplace.site), policy.file, subject=decision.subject, at=at).waivers
+    people, barred = people_of(workplace.site), barred_by(decision, workplace)
+    tally = read_waivers(envelopes, people, policy.file, subject=decision.subject, at=at, excluded=barred)
     by_now = decide(
         policy,
         store.evidence_with_reruns(decision.subject, own.digests),
@@ -53,7 +78,7 @@ def require_standing(decision: Decision, workplace: Workplace, at: datetime) -> 
         at=at,
         baseline=baseline,
         stage=decision.stage,
-        waivers=waivers,
+        waivers=tally.waivers,
     )
     if by_now.verdict == "GO":
         return

@@ -2,47 +2,76 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
 from datetime import datetime
 
 from pipeline.approvals.people import people_of
-from pipeline.approvals.waivers import WaiverTally, make_waiver, read_waivers
+from pipeline.approvals.waivers import Grant, WaiverTally, read_waivers, waiver_statement
 from pipeline.digests import Digest, hex_of, sha256
 from pipeline.errors import ApprovalError, RequestError
+from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, seal
 from pipeline.files import read_bounded, write_atomic
-from pipeline.keys import SigningKey
+from pipeline.keys import MessageSigner
 from pipeline.moment import present
-from pipeline.policy.decision import Decision
+from pipeline.policy.decision import Decision, Waiver
 from pipeline.policy.document import Policy, parse_policy
 from pipeline.policy.waivable import WaiverAccount, objection
 from pipeline.run_directory import RunDirectory
+from pipeline.standing import barred_by, require_known_submitter
 from pipeline.workplace import Workplace
 
 
-@dataclass(frozen=True)
-class Grant:
-    """What someone grants: `rule` may fail until `expires`, because `reason`, with `control` in its place.
-
-    `requester` asked for it in `requester_role`; who signs grants it in `role`.
-    """
-
-    rule: str
-    reason: str
-    control: str
-    ticket: str
-    requester: str
-    requester_role: str
-    role: str
-    expires: datetime
-
-
-def grant_waiver(run: RunDirectory, name: str, workplace: Workplace, grant: Grant, key: SigningKey) -> Digest:
-    """Sign the waiver with `key`, keep it with the run, log it, and return its digest; the gate has to decide anew.
+def grant_waiver(run: RunDirectory, name: str, workplace: Workplace, grant: Grant, key: MessageSigner) -> Waiver:
+    """Sign the waiver with `key`, keep it with the run, log it, and return it; the gate has to decide anew.
 
     Raises:
         ApprovalError: the policy allows no such waiver, or the signer may not grant it; nothing is kept then.
+        DeniedError: the clock was set back.
         RequestError: the candidate was not decided yet, or no rule of the decision has that id.
     """
+    decision = _decided(run, name, workplace)
+    envelope = seal(_statement(grant, decision, present(workplace.log)), IN_TOTO_PAYLOAD, [key])
+    return keep_waiver(run, name, workplace, envelope)
+
+
+def draft_waiver(run: RunDirectory, name: str, workplace: Workplace, grant: Grant) -> bytes:
+    """What `grant_waiver` would sign, for somebody to sign keyless with another tool.  Raises as it does."""
+    decision = _decided(run, name, workplace)
+    return _statement(grant, decision, present(workplace.log))
+
+
+def keep_waiver(run: RunDirectory, name: str, workplace: Workplace, envelope: bytes) -> Waiver:
+    """Keep a signed waiver with the run, once it may count, log it, and return it.
+
+    Raises:
+        ApprovalError: the policy allows no such waiver, or whoever signed may not grant it; nothing is kept then.
+        DeniedError, RequestError: as `grant_waiver`.
+    """
+    decision = _decided(run, name, workplace)
+    policy = parse_policy(workplace.store.blob(decision.policy_digest))
+    require_known_submitter(decision, workplace)
+    barred = barred_by(decision, workplace)
+    tally = _read([envelope], workplace, policy, decision.subject, present(workplace.log), barred)
+    if tally.void:
+        raise ApprovalError(
+            "the rule cannot be waived so",
+            why=tally.void[0],
+            remedy="Meet the rule, or have the waiver granted as the policy allows.",
+            subject=decision.subject,
+        )
+    (waiver,) = tally.waivers
+    write_atomic(run.folder(name) / "waivers" / f"{waiver.rule}-{hex_of(waiver.digest)[:12]}.json", envelope)
+    details = {
+        "candidate": name,
+        "rule": waiver.rule,
+        "waiver": waiver.digest,
+        "until": waiver.until.isoformat(),
+    }
+    workplace.log.append("waived", decision.subject, details, workplace.key)
+    return waiver
+
+
+def _decided(run: RunDirectory, name: str, workplace: Workplace) -> Decision:
     state = run.candidate(name)
     if state.decision is None:
         raise RequestError(
@@ -50,48 +79,26 @@ def grant_waiver(run: RunDirectory, name: str, workplace: Workplace, grant: Gran
             why=f"{run.root} holds no decision on it, so nothing is to be waived.",
             remedy="Run 'airlock run' or 'airlock gate' with this folder first.",
         )
-    decision = workplace.store.decision(state.decision)
+    return workplace.store.decision(state.decision)
+
+
+def _statement(grant: Grant, decision: Decision, at: datetime) -> bytes:
+    """What is signed for `grant`, which must be of a rule of the decision."""
     rules = [result.rule for result in decision.results]
     if grant.rule not in rules:
         raise RequestError(
             f"there is no rule '{grant.rule}'",
-            why=f"The decision on '{name}' has: {', '.join(rules)}.",
+            why=f"The decision on '{decision.candidate}' has: {', '.join(rules)}.",
             remedy="Name one of them with --rule.",
         )
-    now = present(workplace.log)
-    envelope = make_waiver(
-        subject=decision.subject,
-        name=f"{decision.release}/{name}",
-        policy=decision.policy,
-        rule=grant.rule,
-        reason=grant.reason,
-        control=grant.control,
-        ticket=grant.ticket,
-        requester=grant.requester,
-        requester_role=grant.requester_role,
-        role=grant.role,
-        key=key,
-        expires=grant.expires,
-        at=now,
-    )
-    policy = parse_policy(workplace.store.blob(decision.policy_digest))
-    tally = _read([envelope], workplace, policy, decision.subject, now)
-    if tally.void:
-        raise ApprovalError(
-            f"'{grant.rule}' cannot be waived so",
-            why=tally.void[0],
-            remedy="Meet the rule, or have the waiver granted as the policy allows.",
-            subject=decision.subject,
-        )
-    digest = sha256(envelope)
-    write_atomic(run.folder(name) / "waivers" / f"{grant.rule}-{hex_of(digest)[:12]}.json", envelope)
-    details = {"candidate": name, "rule": grant.rule, "waiver": digest, "until": grant.expires.isoformat()}
-    workplace.log.append("waived", decision.subject, details, workplace.key)
-    return digest
+    name = f"{decision.release}/{decision.candidate}"
+    return waiver_statement(grant, subject=decision.subject, name=name, policy=decision.policy, at=at)
 
 
-def waivers_of(run: RunDirectory, name: str, workplace: Workplace, policy: Policy, *, at: datetime) -> WaiverTally:
-    """The candidate's waivers, ready for the gate.
+def waivers_of(
+    run: RunDirectory, name: str, workplace: Workplace, policy: Policy, *, at: datetime, barred: Collection[Digest]
+) -> WaiverTally:
+    """The candidate's waivers, ready for the gate.  `barred` are the keys of those who had a part in the candidate.
 
     Raises:
         ApprovalError, KeyFileError: the site's people cannot be told apart.
@@ -100,7 +107,7 @@ def waivers_of(run: RunDirectory, name: str, workplace: Workplace, policy: Polic
     envelopes = _envelopes(run, name)
     if not envelopes:
         return WaiverTally((), (), ())
-    return _read(envelopes, workplace, policy, run.candidate(name).subject, at)
+    return _read(envelopes, workplace, policy, run.candidate(name).subject, at, barred)
 
 
 def keep_waivers(run: RunDirectory, name: str, workplace: Workplace, decision: Decision) -> None:
@@ -132,7 +139,14 @@ def _envelopes(run: RunDirectory, name: str) -> list[bytes]:
     return [read_bounded(path) for path in sorted((run.folder(name) / "waivers").glob("*.json"))]
 
 
-def _read(envelopes: list[bytes], workplace: Workplace, policy: Policy, subject: Digest, at: datetime) -> WaiverTally:
+def _read(  # noqa: PLR0917  # the whole of what waivers are judged by
+    envelopes: list[bytes],
+    workplace: Workplace,
+    policy: Policy,
+    subject: Digest,
+    at: datetime,
+    barred: Collection[Digest],
+) -> WaiverTally:
     site = workplace.site
-    excluded = {key.digest for key in site.pipeline_keys()}
+    excluded = {*barred, *(key.digest for key in site.pipeline_keys())}
     return read_waivers(envelopes, people_of(site), policy.file, subject=subject, at=at, excluded=excluded)

@@ -13,7 +13,7 @@ from pipeline.keys import generate_key, load_signing_key, write_key_pair
 from pipeline.signature import sign_checkpoint
 from tests.assets.checkpoints import make_tiny_checkpoint
 
-OWNERS = ("publisher", "pipeline", "ana", "ben", "mallory")
+OWNERS = ("publisher", "pipeline", "ana", "ben", "sam", "mallory")
 
 _SITE = """
 [store]
@@ -32,12 +32,16 @@ roles = ["compliance"]
 [people.ben]
 public_key = "keys/ben.pub"
 roles = ["security"]
+[people.sam]
+public_key = "keys/sam.pub"
+roles = ["engineering", "compliance"]
 """
 
 _RELEASE = """
 apiVersion: airlock/v1
 kind: Release
 name: tiny
+submitter: sam
 candidates:
   - name: good
     checkpoint: checkpoint

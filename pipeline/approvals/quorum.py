@@ -184,7 +184,7 @@ class _Case:
     def read(self, envelope: bytes) -> Approval:
         """The statement in `envelope` with its author.  Raises ApprovalError when it is void, and says why."""
         try:
-            voice = read_voice(envelope, self.people.keys)
+            voice = read_voice(envelope, self.people, at=self.at)
         except EvidenceError as error:
             why = error.why.rstrip(".")
             raise _void(f"it is forged, malformed or by somebody the site does not know ({why})") from error

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
-from pipeline.attestations import Attestation, attest, read_attestation
+from pipeline.approvals.people import People
+from pipeline.approvals.signatures import read_signed
+from pipeline.attestations import Attestation, unsigned_statement
 from pipeline.digests import Digest, parse_digest
 from pipeline.errors import ApprovalError, EvidenceError, FileFormatError
-from pipeline.keys import SigningKey, VerifyingKey
+from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, seal
+from pipeline.keys import MessageSigner
 from pipeline.policy.decision import Decision
 
 APPROVAL_TYPE = "urn:airlock:approval:v1"
@@ -23,7 +25,8 @@ Says = Literal["approve", "reject", "withdraw", "break-glass"]
 class Voice:
     """One statement as read back, its signature checked; whether it counts is for `pipeline.approvals.quorum` to say.
 
-    `keys` are the digests of the people's keys that signed it.  `stage` is None for a statement about any stage.
+    `keys` are the digests of the people's keys, or of the identity, that signed it.  `stage` is None for a statement
+    about any stage.
     """
 
     says: Says
@@ -59,19 +62,37 @@ def make_approval(
     *,
     role: str,
     comment: str,
-    key: SigningKey,
+    key: MessageSigner,
     expires: datetime | None = None,
     stage: str | None = None,
     says: Says = "approve",
     at: datetime | None = None,
 ) -> bytes:
-    """The signed statement of `key`'s owner about the decision whose envelope has `decision_digest`.
+    """The statement of `key`'s owner about the decision whose envelope has `decision_digest`, signed.
 
     `stage` limits it to promotions into that stage; `at` is now unless given.
 
     Raises:
         ApprovalError: the decision is not GO and so cannot be approved, the expiry is past, or the comment is too long.
     """
+    statement = approval_statement(
+        decision, decision_digest, role=role, comment=comment, expires=expires, stage=stage, says=says, at=at
+    )
+    return seal(statement, IN_TOTO_PAYLOAD, [key])
+
+
+def approval_statement(
+    decision: Decision,
+    decision_digest: Digest,
+    *,
+    role: str,
+    comment: str,
+    expires: datetime | None = None,
+    stage: str | None = None,
+    says: Says = "approve",
+    at: datetime | None = None,
+) -> bytes:
+    """What `make_approval` signs: an in-toto statement, for those who sign with other tools.  Raises as it does."""
     now = datetime.now(UTC) if at is None else at
     _require_sensible(decision, says, comment, expires, now)
     predicate = {
@@ -84,13 +105,8 @@ def make_approval(
         "time": _text(now),
         "expires": None if expires is None else _text(expires),
     }
-    return attest(
-        APPROVAL_TYPE,
-        subject=decision.subject,
-        name=f"{decision.release}/{decision.candidate}",
-        predicate=predicate,
-        keys=[key],
-    )
+    name = f"{decision.release}/{decision.candidate}"
+    return unsigned_statement(APPROVAL_TYPE, subject=decision.subject, name=name, predicate=predicate)
 
 
 def _require_sensible(decision: Decision, says: Says, comment: str, expires: datetime | None, now: datetime) -> None:
@@ -120,13 +136,13 @@ def _require_sensible(decision: Decision, says: Says, comment: str, expires: dat
         )
 
 
-def read_voice(envelope: bytes, trusted: Sequence[VerifyingKey]) -> Voice:
-    """The statement in `envelope`, signed by one of `trusted`.
+def read_voice(envelope: bytes, people: People, *, at: datetime) -> Voice:
+    """The statement in `envelope`, signed by one of `people`; `at` is the time at which trust is asked for.
 
     Raises:
         EvidenceError: it is malformed, forged, or signed by a stranger.
     """
-    attestation = read_attestation(envelope, APPROVAL_TYPE, trusted)
+    attestation = read_signed(envelope, APPROVAL_TYPE, people, at=at)
     try:
         return _voice(attestation, envelope)
     except (KeyError, TypeError, ValueError, AttributeError, FileFormatError) as error:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from pipeline.approvals.people import Member, People
-from pipeline.attestations import Attestation, attest, read_attestation
+from pipeline.approvals.signatures import read_signed
+from pipeline.attestations import Attestation, unsigned_statement
 from pipeline.digests import Digest
 from pipeline.errors import ApprovalError, EvidenceError
-from pipeline.keys import SigningKey
+from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, seal
+from pipeline.keys import MessageSigner
 from pipeline.policy.decision import Waiver
 from pipeline.policy.language import PolicyFile, duration
 from pipeline.policy.waivable import waivable
@@ -37,7 +39,24 @@ class WaiverTally:
 
 
 @dataclass(frozen=True)
-class _Grant:
+class Grant:
+    """What someone grants: `rule` may fail until `expires`, because `reason`, with `control` in its place.
+
+    `requester` asked for it in `requester_role`; who signs grants it in `role`.
+    """
+
+    rule: str
+    reason: str
+    control: str
+    ticket: str
+    requester: str
+    requester_role: str
+    role: str
+    expires: datetime
+
+
+@dataclass(frozen=True)
+class _Read:
     """A signed waiver as read, before it is judged."""
 
     waiver: Waiver
@@ -49,47 +68,39 @@ class _Grant:
 
 
 def make_waiver(
-    *,
-    subject: Digest,
-    name: str,
-    policy: str,
-    rule: str,
-    reason: str,
-    control: str,
-    ticket: str,
-    requester: str,
-    requester_role: str,
-    role: str,
-    key: SigningKey,
-    expires: datetime,
-    at: datetime | None = None,
+    grant: Grant, *, subject: Digest, name: str, policy: str, key: MessageSigner, at: datetime | None = None
 ) -> bytes:
-    """The waiver of `rule` for the checkpoint `subject`, signed by `key`'s owner, who grants it in `role`.
+    """The waiver for the checkpoint `subject` under `policy`, signed by `key`'s owner; `at` is now unless given.
 
     Raises:
         ApprovalError: something is left empty or too long, or the end is past.
     """
+    return seal(waiver_statement(grant, subject=subject, name=name, policy=policy, at=at), IN_TOTO_PAYLOAD, [key])
+
+
+def waiver_statement(grant: Grant, *, subject: Digest, name: str, policy: str, at: datetime | None = None) -> bytes:
+    """What `make_waiver` signs: an in-toto statement, for those who sign with other tools.  Raises as it does."""
     now = datetime.now(UTC) if at is None else at
     texts = {
-        "rule": rule,
-        "reason": reason,
-        "control": control,
-        "ticket": ticket,
-        "requester": requester,
-        "requesterRole": requester_role,
-        "role": role,
+        "rule": grant.rule,
+        "reason": grant.reason,
+        "control": grant.control,
+        "ticket": grant.ticket,
+        "requester": grant.requester,
+        "requesterRole": grant.requester_role,
+        "role": grant.role,
         "policy": policy,
     }
     unfit = [word for word, text in texts.items() if not text.strip() or len(text) > _TEXT_LIMIT]
-    if unfit or expires <= now:
+    if unfit or grant.expires <= now:
         raise ApprovalError(
-            f"the waiver of '{rule}' is incomplete",
+            f"the waiver of '{grant.rule}' is incomplete",
             why=f"Left empty or too long: {', '.join(unfit)}." if unfit else "Its end is past.",
             remedy="Give a rule, a reason, what is done instead, a ticket, who asks for it, and an end in the future.",
             subject=subject,
         )
-    predicate = {**texts, "time": _text(now), "expires": _text(expires)}
-    return attest(WAIVER_TYPE, subject=subject, name=name, predicate=predicate, keys=[key])
+    predicate = {**texts, "time": _text(now), "expires": _text(grant.expires)}
+    return unsigned_statement(WAIVER_TYPE, subject=subject, name=name, predicate=predicate)
 
 
 def waiver_end(envelope: bytes) -> datetime:
@@ -99,9 +110,11 @@ def waiver_end(envelope: bytes) -> datetime:
         ApprovalError: it is no waiver.
     """
     try:
-        payload = json.loads(base64.b64decode(json.loads(envelope)["payload"]))
+        signed = json.loads(envelope)
+        signed = signed.get("dsseEnvelope", signed)  # a keyless one is a Sigstore bundle around the envelope
+        payload = json.loads(base64.b64decode(signed["payload"]))
         return datetime.fromisoformat(payload["predicate"]["expires"]).astimezone(UTC)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _void(f"it cannot be read ({error!r:.100})") from error
 
 
@@ -137,7 +150,7 @@ def read_waivers(
 def _read(  # noqa: PLR0917  # the whole of what one waiver is judged by
     envelope: bytes, people: People, policy: PolicyFile, subject: Digest, at: datetime, excluded: Collection[Digest]
 ) -> Waiver:
-    attestation = read_attestation(envelope, WAIVER_TYPE, people.keys)
+    attestation = read_signed(envelope, WAIVER_TYPE, people, at=at)
     granters = {member.name: member for key in attestation.signers if (member := people.owner(key)) is not None}
     if len(granters) != 1:
         raise _void("it is signed by several people; one grants it, and answers for it")
@@ -153,7 +166,7 @@ def _read(  # noqa: PLR0917  # the whole of what one waiver is judged by
     return grant.waiver
 
 
-def _parse(attestation: Attestation, granter: str) -> _Grant:
+def _parse(attestation: Attestation, granter: str) -> _Read:
     predicate = attestation.predicate
     try:
         texts = [predicate[key] for key in ("rule", "policy", "reason", "control", "ticket", "requester")]
@@ -177,10 +190,10 @@ def _parse(attestation: Attestation, granter: str) -> _Grant:
         granted=granted,
         until=expires,
     )
-    return _Grant(waiver, policy, requester, roles[0], granter, roles[1])
+    return _Read(waiver, policy, requester, roles[0], granter, roles[1])
 
 
-def _other_subject(grant: _Grant, policy: PolicyFile, subject: Digest) -> str | None:
+def _other_subject(grant: _Read, policy: PolicyFile, subject: Digest) -> str | None:
     if grant.waiver.subject != subject:
         return f"it is for another checkpoint, {grant.waiver.subject}"
     if grant.policy != policy.name:
@@ -189,7 +202,7 @@ def _other_subject(grant: _Grant, policy: PolicyFile, subject: Digest) -> str | 
 
 
 def _not_entitled(
-    grant: _Grant, granter: Member, people: People, policy: PolicyFile, excluded: Collection[Digest]
+    grant: _Read, granter: Member, people: People, policy: PolicyFile, excluded: Collection[Digest]
 ) -> str | None:
     requester = next((member for member in people.members if member.name == grant.requester), None)
     deciding = {approval.role for approval in policy.approvals} or {grant.granter_role}

@@ -1,19 +1,30 @@
-"""`airlock approve RUN --candidate C --role R --key K`: sign a decision as a person in a role."""
+"""`airlock approve RUN --candidate C --role R --key K`: sign a decision as a person in a role.
+
+Who signs keyless does it in two steps: `--unsigned FILE` writes the statement, their own Sigstore client signs it, and
+`--bundle FILE` takes in what came of it.
+"""
 
 from __future__ import annotations
 
 import argparse
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from pipeline.cli.opened_key import KEY_HELP, opened_key
 from pipeline.cli.output import ExitCode, Output
+from pipeline.errors import RequestError
+
+if TYPE_CHECKING:
+    from pipeline.approvals.voice import Says
+    from pipeline.sign_off import Signed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     add_candidate_arguments(parser)
-    parser.add_argument("--role", required=True, metavar="R", help="the role in which you sign")
-    parser.add_argument("--key", type=Path, required=True, metavar="K", help="your private key")
+    parser.add_argument("--role", metavar="R", help="the role in which you sign")
+    add_signature_arguments(parser)
     parser.add_argument("--comment", default="", metavar="TEXT", help="what you want to be remembered")
     parser.add_argument("--stage", metavar="S", help="approve for this stage only")
     parser.add_argument("--expires", type=moment, metavar="TIME", help="void from then on, such as 2027-01-31T12:00Z")
@@ -21,6 +32,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     words.add_argument("--reject", action="store_true", help="sign that you object")
     words.add_argument("--withdraw", action="store_true", help="take back what you signed before")
     words.add_argument("--break-glass", action="store_true", help="sign for an emergency, against the gate, for hours")
+
+
+def add_signature_arguments(parser: argparse.ArgumentParser) -> None:
+    """How somebody signs: with a key, or in two steps with another tool."""
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("--key", metavar="K", help=KEY_HELP)
+    how.add_argument("--unsigned", type=Path, metavar="FILE", help="write the statement, to be signed keyless")
+    how.add_argument("--bundle", type=Path, metavar="FILE", help="take in that statement's Sigstore bundle")
 
 
 def add_candidate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,36 +58,70 @@ def moment(text: str) -> datetime:
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Sign, and print who is still missing."""
-    from pipeline.approvals.voice import Says
-    from pipeline.keys import load_signing_key
+    from pipeline.files import read_bounded
     from pipeline.run_directory import RunDirectory
-    from pipeline.sign_off import approve_candidate
+    from pipeline.sign_off import approve_candidate, draft_statement, keep_statement
     from pipeline.workplace import open_workplace
 
+    about = (RunDirectory(arguments.run), arguments.candidate, open_workplace(arguments.site))
+    if arguments.bundle is not None:
+        return _said(keep_statement(*about, read_bounded(arguments.bundle)), arguments, output)
+    words = {
+        "role": required(arguments, "role"),
+        "comment": arguments.comment,
+        "stage": arguments.stage,
+        "expires": arguments.expires,
+        "says": _says(arguments),
+    }
+    if arguments.unsigned is not None:
+        return drafted(draft_statement(*about, **words), arguments, output)
+    with opened_key(arguments.key) as key:
+        return _said(approve_candidate(*about, **words, key=key), arguments, output)
+
+
+def required(arguments: argparse.Namespace, name: str) -> str:
+    """The option `name`, which may only be left out with --bundle: what that says is signed.  Raises RequestError."""
+    value: str | None = getattr(arguments, name.replace("-", "_"))
+    if value is None:
+        raise RequestError(
+            f"--{name} is missing", why="It is part of what is signed.", remedy=f"Give --{name}; see --help."
+        )
+    return value
+
+
+def drafted(statement: bytes, arguments: argparse.Namespace, output: Output) -> ExitCode:
+    """Write a statement that somebody will sign elsewhere, and say how to go on."""
+    from pipeline.digests import sha256
+    from pipeline.files import write_atomic
+
+    write_atomic(arguments.unsigned, statement)
+    document = {"candidate": arguments.candidate, "statement": str(arguments.unsigned), "digest": sha256(statement)}
+    output.result(
+        document,
+        f"wrote {arguments.unsigned}; nothing is signed yet.\n"
+        "Sign it as it is, as an in-toto statement in a DSSE envelope, with a client of the site's Sigstore instance; "
+        "then run this command with --bundle.",
+    )
+    return ExitCode.YES
+
+
+def _says(arguments: argparse.Namespace) -> Says:
     chosen: dict[Says, bool] = {
         "reject": arguments.reject,
         "withdraw": arguments.withdraw,
         "break-glass": arguments.break_glass,
     }
-    said: Says = next((word for word, given in chosen.items() if given), "approve")
-    signed = approve_candidate(
-        RunDirectory(arguments.run),
-        arguments.candidate,
-        open_workplace(arguments.site),
-        role=arguments.role,
-        key=load_signing_key(arguments.key),
-        comment=arguments.comment,
-        stage=arguments.stage,
-        expires=arguments.expires,
-        says=said,
-    )
+    return next((word for word, given in chosen.items() if given), "approve")
+
+
+def _said(signed: Signed, arguments: argparse.Namespace, output: Output) -> ExitCode:
     document = {
         "candidate": arguments.candidate,
         "decision": signed.decision,
         "person": signed.person,
-        "says": said,
+        "says": signed.says,
         "missing": list(signed.missing),
     }
     rest = "\n".join(signed.missing) or "Nobody is missing; it can be promoted."
-    output.result(document, f"{signed.person} signed '{said}' for {arguments.candidate} as {arguments.role}.\n{rest}")
+    output.result(document, f"{signed.person} signed '{signed.says}' for {arguments.candidate}.\n{rest}")
     return ExitCode.YES

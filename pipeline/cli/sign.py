@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pipeline.cli.opened_key import opened_key
 from pipeline.cli.output import ExitCode, Output
-
-if TYPE_CHECKING:
-    from pipeline.signature.sign import MessageSigner
 
 HELP = "sign a checkpoint"
 
@@ -35,7 +30,7 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
 
     directory: Path = arguments.checkpoint
     bundle: Path = arguments.bundle or directory.absolute().with_name(f"{directory.absolute().name}.sig")
-    with _opened_key(arguments.key) as key:
+    with opened_key(arguments.key) as key:
         if arguments.certificate is None:
             manifest = sign_checkpoint(directory, key, bundle)
         else:
@@ -55,17 +50,3 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
         f"checkpoint: {manifest.digest}\nbundle:     {bundle}",
     )
     return ExitCode.YES
-
-
-@contextlib.contextmanager
-def _opened_key(name: str) -> Iterator[MessageSigner]:
-    """The key in the file `name`, or on the token that the URI `name` means."""
-    if name.startswith("pkcs11:"):
-        from pipeline.signature.pkcs11_key import opened_token_key
-
-        with opened_token_key(name) as key:
-            yield key
-    else:
-        from pipeline.keys import load_signing_key
-
-        yield load_signing_key(Path(name))

@@ -10,6 +10,7 @@ from pipeline.files import write_atomic
 from pipeline.keys import generate_key, load_signing_key, write_key_pair
 
 APPROVERS = {"ana": "compliance", "ben": "security"}
+SUBMITTER = "sam"
 
 _SITE = """# The demonstration's organisation. Paths are relative to this file.
 [store]
@@ -33,12 +34,17 @@ roles = ["compliance"]
 [people.ben]
 public_key = "keys/ben.pub"
 roles = ["security"]
+
+[people.sam]
+public_key = "keys/sam.pub"
+roles = ["engineering"]
 """
 
 _RELEASE = """# The release that the demonstration proposes: three candidates of one real model.
 apiVersion: airlock/v1
 kind: Release
 name: smollm2
+submitter: sam
 candidates:
   - name: 135m
     checkpoint: checkpoints/135m
@@ -93,7 +99,7 @@ class DemoFiles:
 
 def write_site(files: DemoFiles) -> None:
     """Write airlock.toml, release.yaml and every key that is not there yet."""
-    for owner in ("publisher", "pipeline", *APPROVERS):
+    for owner in ("publisher", "pipeline", SUBMITTER, *APPROVERS):
         if not files.key(owner).exists():
             write_key_pair(generate_key(), files.key(owner))
     write_atomic(files.site, _SITE.encode())

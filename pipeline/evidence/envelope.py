@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.digests import Digest
 from pipeline.errors import EvidenceError
-from pipeline.keys import SigningKey, VerifyingKey
+from pipeline.keys import MessageSigner, VerifyingKey
 
 IN_TOTO_PAYLOAD = "application/vnd.in-toto+json"
 _SIGNATURES_LIMIT = 100  # more than any quorum; bounds the work that a forged envelope can cause
@@ -37,7 +37,7 @@ def pre_authentication_encoding(payload: bytes, payload_type: str) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def seal(payload: bytes, payload_type: str, keys: Sequence[SigningKey]) -> bytes:
+def seal(payload: bytes, payload_type: str, keys: Sequence[MessageSigner]) -> bytes:
     """The DSSE envelope, as JSON, of `payload` signed by every one of `keys`.
 
     Raises:

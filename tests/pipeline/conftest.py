@@ -11,6 +11,7 @@ from pipeline.cli.output import ExitCode
 from tests.assets.checkpoints import make_tiny_checkpoint
 from tests.fakes.openai_server import FakeServer
 from tests.fakes.pupil import Pupil
+from tests.pipeline.signature.tokens import Token, made_token
 from tests.runs import Organisation, found_organisation
 
 
@@ -35,3 +36,10 @@ def judged(server: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> Orga
 def site(judged: Organisation, tmp_path: Path) -> Organisation:
     """A copy of the judged organisation, to do with as a test likes."""
     return judged.copied(tmp_path / "site")
+
+
+@pytest.fixture(scope="session")
+def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Token]:
+    """One token for all tests: a process that has loaded SoftHSM's module sees no other directory of tokens."""
+    with made_token(tmp_path_factory.mktemp("softhsm")) as token:
+        yield token

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.approvals.people import People, people_of
-from pipeline.approvals.waivers import WAIVER_TYPE, make_waiver, read_waivers, waiver_end
+from pipeline.approvals.waivers import WAIVER_TYPE, Grant, make_waiver, read_waivers, waiver_end
 from pipeline.attestations import attest
 from pipeline.digests import sha256
 from pipeline.errors import ApprovalError
@@ -66,7 +67,8 @@ def waiver(people: Office, by: str = "ana", **changes: Any) -> bytes:
         "expires": DECIDED + timedelta(days=20),
         **changes,
     }
-    return make_waiver(**arguments)
+    grant = Grant(**{one.name: arguments.pop(one.name) for one in fields(Grant)})
+    return make_waiver(grant, **arguments)
 
 
 def tally(people: Office, *envelopes: bytes, **changes: Any) -> Any:

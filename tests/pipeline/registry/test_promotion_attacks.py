@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.approvals.waivers import make_waiver
+from pipeline.approvals.waivers import Grant, make_waiver
 from pipeline.digests import sha256
 from pipeline.errors import (
     EvidenceError,
@@ -187,21 +187,9 @@ def test_expired_approval_at_the_time_of_promotion(ready: Case) -> None:
 
 
 def _with_waiver(ready: Case, end: timedelta) -> tuple[Any, Any]:
-    envelope = make_waiver(
-        subject=ready.verified.manifest.digest,
-        name="smollm2/135m",
-        policy="demo",
-        rule="quality.floor",
-        reason="r",
-        control="c",
-        ticket="t",
-        requester="bo",
-        requester_role="security",
-        role="compliance",
-        key=ready.office.keys["ana"],
-        expires=DECIDED + end,
-        at=DECIDED,
-    )
+    grant = Grant("quality.floor", "r", "c", "t", "bo", "security", "compliance", DECIDED + end)
+    subject, ana = ready.verified.manifest.digest, ready.office.keys["ana"]
+    envelope = make_waiver(grant, subject=subject, name="smollm2/135m", policy="demo", key=ana, at=DECIDED)
     result = RuleResult("quality.floor", "Quality", "block", "waived", None, "", None, "", "", None)
     waivers = (ready.store.put_blob(envelope),)
     decision = replace(ready.approved.decision, results=(result,), waivers=waivers)
