@@ -1,7 +1,9 @@
 """Airlock's scoring against the `lm_eval` command, on the same server and the same items, compared item by item.
 
-    .venv/bin/python ci/benchmarks/evaluate.py --endpoint http://127.0.0.1:8000 --served-name m --checkpoint DIR
-        [--items 40] [--json FILE]
+    ci/bench evaluate [--items 40] [--json FILE]
+    ci/bench evaluate --endpoint http://127.0.0.1:8000 --served-name m --checkpoint DIR [--items 40] [--json FILE]
+
+Without an endpoint, the demonstration's real model is served by vLLM on loopback for as long as this takes.
 
 Four kinds of work: letters after five long examples, text answers after ten, text answers without examples, and written
 answers.  Each is done by Airlock first, so that its prompts are not in the server's cache, then by `lm_eval`; the time
@@ -11,11 +13,12 @@ that `lm_eval` needs to start (a run of one item) is taken off.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,8 @@ from tests.assets.lm_eval_command import run_lm_eval, write_task  # noqa: E402
 
 GOALS = {"letters-5-shot": 15.0, "text-10-shot": 4.0, "text-0-shot": 0.95, "written": 0.95}
 _SEED = 1
+_CONTEXT_LENGTH = 2048  # tokens
+_NOISE = 0.01  # of a log-probability; a server repeats itself within this
 _ACCURACY = [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}]
 # Some text before each question makes prompts as long as those of the benchmarks that are asked with examples.
 _PADDING = "Read the question with care, think about each of the options in turn, and name the one that is right. " * 2
@@ -99,14 +104,14 @@ def kinds(items: int) -> list[Kind]:
     ]
 
 
-def start_seconds(kind: Kind, model: ServedModel, url: str) -> float:
+def start_seconds(kind: Kind, model: ServedModel) -> float:
     """How long `lm_eval` takes to start: a run of one item."""
     with tempfile.TemporaryDirectory() as directory:
         write_task(Path(directory), "start", kind.config, kind.rows[:1], kind.shots)
-        return _timed(Path(directory), "start", model, url)[0]
+        return _timed(Path(directory), "start", model)[0]
 
 
-def compare(kind: Kind, model: ServedModel, url: str, start: float) -> Compared:
+def compare(kind: Kind, model: ServedModel, start: float) -> Compared:
     """Both ways on one kind of work; `start` is how long `lm_eval` takes to start."""
     task = Task(kind.name.replace("-", "_"), kind.config, kind.rows, kind.shots)
     run_task(model, Task("warm_up", kind.config, [*kind.shots, *kind.rows][-1:]), _SEED, lambda _: None)
@@ -116,7 +121,7 @@ def compare(kind: Kind, model: ServedModel, url: str, start: float) -> Compared:
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
         write_task(folder, task.name, kind.config, kind.rows, kind.shots)
-        whole, theirs = _timed(folder, task.name, model, url)
+        whole, theirs = _timed(folder, task.name, model)
     lm_eval = max(0.001, whole - start)
     difference, answers = _differences(ours, theirs)
     return Compared(
@@ -131,9 +136,10 @@ def compare(kind: Kind, model: ServedModel, url: str, start: float) -> Compared:
     )
 
 
-def _timed(folder: Path, name: str, model: ServedModel, url: str) -> tuple[float, list[dict[str, Any]]]:
+def _timed(folder: Path, name: str, model: ServedModel) -> tuple[float, list[dict[str, Any]]]:
     begun = time.monotonic()
-    samples = run_lm_eval(folder, name, url, model.served_name, model.tokenizer)
+    endpoint = model.endpoint
+    samples = run_lm_eval(folder, name, endpoint.url, model.served_name, model.tokenizer, key=endpoint.key)
     return time.monotonic() - begun, samples
 
 
@@ -150,34 +156,57 @@ def _differences(ours: Sequence[Result], theirs: Sequence[Mapping[str, Any]]) ->
     return largest, answers
 
 
+@contextlib.contextmanager
+def attached(given: argparse.Namespace) -> Iterator[ServedModel]:
+    """The model of the server that was named."""
+    description = ServingDescription("vllm", "unknown", {}, managed=False, endpoint=given.endpoint)
+    endpoint = parse_endpoint(given.endpoint)
+    yield ServedModel(
+        Served(endpoint, given.served_name, given.served_name, given.checkpoint, _CONTEXT_LENGTH, description)
+    )
+
+
+@contextlib.contextmanager
+def started() -> Iterator[ServedModel]:
+    """The demonstration's real model under vLLM, on a free port of loopback, where `lm_eval` can reach it as well."""
+    from pipeline.demo.checkpoints import make_checkpoints
+    from pipeline.planning import plan_serving
+    from pipeline.serving import serve
+    from pipeline.site import ServingSettings
+    from tests.assets.served import checkpoint_of, site_at
+    from tests.conftest import WHEEL
+
+    directory = ROOT / "var" / "test" / "checkpoints"
+    make_checkpoints(WHEEL, directory)
+    checkpoint = checkpoint_of(directory / "135m")
+    with tempfile.TemporaryDirectory() as folder:
+        site = site_at(Path(folder)).model_copy(update={"serving": ServingSettings(listen="tcp")})
+        with serve(checkpoint, plan_serving(checkpoint), site, log=Path(folder) / "server.log") as model:
+            yield model
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print one line a kind of work; 0 when every log-probability agrees."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--endpoint", required=True, help="a server that is up, by TCP")
-    parser.add_argument("--served-name", required=True)
-    parser.add_argument("--checkpoint", type=Path, required=True, help="the directory with its tokenizer")
+    """Print one line a kind of work; 0 when every log-probability agrees and every goal is met."""
+    parser = argparse.ArgumentParser(prog="ci/bench evaluate", description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--endpoint", help="a server that is up, by TCP; one is started otherwise")
+    parser.add_argument("--served-name", help="what that server calls the model")
+    parser.add_argument("--checkpoint", type=Path, help="the directory with its tokenizer")
     parser.add_argument("--items", type=int, default=40)
     parser.add_argument("--json", type=Path, help="write the figures there too")
     given = parser.parse_args(arguments)
-    served = Served(
-        parse_endpoint(given.endpoint),
-        given.served_name,
-        given.served_name,
-        given.checkpoint,
-        2048,
-        ServingDescription("vllm", "unknown", {}, managed=False, endpoint=given.endpoint),
-    )
-    model = ServedModel(served)
+    if given.endpoint and not (given.served_name and given.checkpoint):
+        parser.error("--endpoint needs --served-name and --checkpoint")
     results = []
     work = kinds(given.items)
-    start = start_seconds(work[0], model, given.endpoint)
-    for kind in work:
-        results.append(compare(kind, model, given.endpoint, start))
-        sys.stdout.write(json.dumps(asdict(results[-1])) + "\n")
-        sys.stdout.flush()
+    with attached(given) if given.endpoint else started() as model:
+        start = start_seconds(work[0], model)
+        for kind in work:
+            results.append(compare(kind, model, start))
+            sys.stdout.write(json.dumps(asdict(results[-1])) + "\n")
+            sys.stdout.flush()
     if given.json is not None:
         given.json.write_text(json.dumps([asdict(one) for one in results], indent=2) + "\n", encoding="utf-8")
-    return 0 if all(one.largest_difference < 0.01 for one in results) else 1
+    return 0 if all(one.largest_difference < _NOISE and one.speedup >= one.goal for one in results) else 1
 
 
 if __name__ == "__main__":

@@ -43,8 +43,13 @@ def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
     return str(path)
 
 
-def run_lm_eval(folder: Path, name: str, url: str, served_name: str, tokenizer: Path) -> list[dict[str, Any]]:
-    """The samples that `lm_eval run` logs for the task `name` of `folder`, in the order of the rows."""
+def run_lm_eval(
+    folder: Path, name: str, url: str, served_name: str, tokenizer: Path, *, key: str | None = None
+) -> list[dict[str, Any]]:
+    """The samples that `lm_eval run` logs for the task `name` of `folder`, in the order of the rows.
+
+    `key` is what the server at `url` asks for, if it does.
+    """
     output = folder / f"out-{name}"
     arguments = {
         "model": served_name,
@@ -60,7 +65,7 @@ def run_lm_eval(folder: Path, name: str, url: str, served_name: str, tokenizer: 
     command = [sys.executable, "-m", "lm_eval", "run", "--model", "local-completions", "--model_args"]
     command.append(",".join(f"{key}={value}" for key, value in arguments.items()))
     command += ["--tasks", name, "--include_path", str(folder), "--output_path", str(output), "--log_samples"]
-    environment = {**os.environ, **_OFFLINE, "HF_HOME": str(folder / "cache"), "OPENAI_API_KEY": "none"}
+    environment = {**os.environ, **_OFFLINE, "HF_HOME": str(folder / "cache"), "OPENAI_API_KEY": key or "none"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     logged = sorted(output.rglob(f"samples_{name}_*.jsonl"))
     if ended.returncode != 0 or not logged:
