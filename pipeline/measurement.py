@@ -48,7 +48,8 @@ class Grader:
 
     `sensitivity` counts the answers that people valued 1, as (those graded 1, all of them); `specificity` those that
     they valued 0, as (graded 0, all).  `digest` says which grader it is, `labels` which labels it was tried on, None
-    for those that it was released with.  `ungraded` are the items whose value rests on no grade, such as babble.
+    for those that it was released with.  `outcomes` are those that count as 1, and `ungraded` the items whose value
+    rests on no grade, such as babble.
 
     Raises:
         ValueError: a count is no count, or more are right than there are.
@@ -59,6 +60,7 @@ class Grader:
     sensitivity: tuple[int, int]
     specificity: tuple[int, int]
     labels: Digest | None = None
+    outcomes: tuple[str, ...] = ()
     ungraded: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

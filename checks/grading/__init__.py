@@ -9,6 +9,7 @@ refusal         the grader
 labelled        answers that people labelled
 training        from labels to weights, with cross-validation by model and prompt
 agreement       agreement with people, and rates corrected for a grader's errors
+calibration     a site's own record of a grader, on labels of its own
 judges          verdicts of judge models
 personal_data   what looks like personal data
 """

@@ -80,7 +80,12 @@ def grader(yes: frozenset[Outcome], ungraded: Iterable[str] = ()) -> Grader | No
     error = grader_error(as_question(built_in_model().held_out, yes))
     found, spared = error.sensitivity, error.specificity
     return Grader(
-        NAME, identity(), (found.hits, found.items), (spared.hits, spared.items), ungraded=tuple(sorted(ungraded))
+        NAME,
+        identity(),
+        (found.hits, found.items),
+        (spared.hits, spared.items),
+        outcomes=tuple(sorted(yes)),
+        ungraded=tuple(sorted(ungraded)),
     )
 
 

@@ -38,13 +38,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="LABELLED",
         help="JSON Lines of {prompt, response, outcome}, or CSV with prompt, completion and final_label",
     )
+    calibrate.add_argument(
+        "--write", type=Path, metavar="FILE", help="write the record for the site file to name under [graders]"
+    )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Do what was asked.  Raises RequestError or its FileFormatError for input that cannot be used."""
     if arguments.action == "refusal":
         return _refusal(arguments.answers, output)
-    return _calibrate(arguments.labelled, output)
+    return _calibrate(arguments.labelled, arguments.write, output)
 
 
 def _refusal(path: Path | None, output: Output) -> ExitCode:
@@ -123,9 +126,12 @@ def _rows(path: Path | None) -> Iterator[Mapping[str, Any]]:
             yield {**row, **{name: field(row, name, number, path) for name in ("prompt", "response")}}
 
 
-def _calibrate(path: Path, output: Output) -> ExitCode:
-    from checks.grading.labelled import read_labelled
-    from checks.grading.refusal import grade_response
+def _calibrate(path: Path, target: Path | None, output: Output) -> ExitCode:
+    from checks.grading.calibration import calibration_bytes
+    from checks.grading.labelled import LIMIT, read_labelled
+    from checks.grading.refusal import NAME, grade_response, identity
+    from pipeline.digests import sha256
+    from pipeline.files import read_bounded, write_atomic
 
     answers = read_labelled(path)
     pairs = [(answer.outcome, grade_response(answer.prompt, answer.response).outcome) for answer in answers]
@@ -133,10 +139,15 @@ def _calibrate(path: Path, output: Output) -> ExitCode:
     other = _other(answers)
     if other:
         records["other_grader"] = _record(other)
-    document = {"file": str(path), "items": len(pairs), **records}
+    document: dict[str, Any] = {"file": str(path), "items": len(pairs), **records}
     lines = [f"{len(pairs)} labelled answers in {path}"]
     for name, title in (("grader", "refusal grader"), ("other_grader", "the other grader in the file")):
         lines += _as_text(title, records[name]) if name in records else []
+    if target is not None:
+        data = calibration_bytes(NAME, identity(), sha256(read_bounded(path, limit=LIMIT)), pairs)
+        write_atomic(target, data)
+        document["written"] = {"file": str(target), "digest": sha256(data)}
+        lines += ["", f'wrote {target}; name it in the site file: [graders] refusal = "..."']
     output.result(document, "\n".join(lines))
     return ExitCode.YES
 

@@ -69,10 +69,14 @@ def _lint(path: Path, site: Path, output: Output) -> ExitCode:
 def _declared(site: Path) -> Mapping[str, Declared]:
     """What can be measured: by the built-in and optional checks, and on the site's own data where there is a site."""
     from checks import known_checks, optional_checks
+    from pipeline.cli.measuring import as_calibrated
     from pipeline.policy.runs import full_name
     from pipeline.site import load_site
 
-    checks = (*known_checks(load_site(site).data.roots if site.exists() else ()), *optional_checks())
+    known = load_site(site) if site.exists() else None
+    checks = (*known_checks(known.data.roots if known is not None else ()), *optional_checks())
+    if known is not None:
+        checks = as_calibrated(checks, known)
     return {full_name(check.name, metric.name): metric for check in checks for metric in check.metrics}
 
 

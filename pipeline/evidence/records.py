@@ -23,10 +23,16 @@ def cache_key(
     serving: Digest,
     packages: Digest,
     seed: int,
+    sequential: bool = False,
 ) -> Digest:
-    """What a measurement depends on, as one digest: equal keys mean that measuring again could tell nothing new."""
+    """What a measurement depends on, as one digest: equal keys mean that measuring again could tell nothing new.
+
+    A `sequential` measurement is found under another key than one of the whole sample; whether it took enough items,
+    whoever finds it has to ask again.
+    """
     return digest_of(
         {
+            **({"stopping": "sequential"} if sequential else {}),
             "check": check,
             "version": version,
             "data": [_data_set(entry) for entry in data],
@@ -225,6 +231,7 @@ def _grader(grader: Grader) -> dict[str, Any]:
         "sensitivity": list(grader.sensitivity),
         "specificity": list(grader.specificity),
         "labels": grader.labels,
+        "outcomes": list(grader.outcomes),
         "ungraded": list(grader.ungraded),
     }
 
@@ -237,6 +244,7 @@ def _parse_grader(value: Mapping[str, Any]) -> Grader:
         sensitivity=(_count(found), _count(true)),
         specificity=(_count(spared), _count(false)),
         labels=None if value["labels"] is None else parse_digest(value["labels"]),
+        outcomes=tuple(_text(outcome) for outcome in value["outcomes"]),
         ungraded=tuple(_text(item) for item in value["ungraded"]),
     )
 
