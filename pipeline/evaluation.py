@@ -3,12 +3,14 @@
 A measurement is bound to the checkpoint, the check with its data and settings, the serving configuration and the
 environment.  One that exists for all of these is not taken again, and of one that was interrupted the answered requests
 are not asked again, so a run goes on where it stopped; the server starts only when something is left to measure.
+
+With a `Goal`, a check that can stop early does so when the rules that need it are settled (`pipeline.staged`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ from pipeline.evidence.statement import MeasurementEvidence
 from pipeline.evidence.store import cache_key
 from pipeline.planning import ServingPlan, plan_serving
 from pipeline.progress import Progress, Step
+from pipeline.staged import Attempt, Goal, spend
 from pipeline.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -51,9 +54,12 @@ class Laboratory:
 
 @dataclass(frozen=True)
 class _Pending:
+    """A check to take; `goal` is None where its whole sample is wanted."""
+
     check: Check
     key: Digest
     step: Step
+    goal: Goal | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +74,11 @@ class Schedule:
     start: Step | None
 
 
-def schedule(checkpoint: Checkpoint, laboratory: Laboratory) -> Schedule:
+def schedule(checkpoint: Checkpoint, laboratory: Laboratory, goal: Goal | None = None) -> Schedule:
     """Look up what is measured already and announce the rest.
+
+    With a `goal`, checks that it needs are measured until it is settled; what was measured in full serves it as well,
+    and what stopped early only where it settles this goal too.
 
     Raises:
         EvidenceError: a stored measurement was edited or is unsigned.
@@ -83,17 +92,28 @@ def schedule(checkpoint: Checkpoint, laboratory: Laboratory) -> Schedule:
         serving = describe_endpoint(laboratory.endpoint, checkpoint.verified.candidate.name)
     environment = current_environment()
     finished: list[MeasurementEvidence] = []
-    missing: list[tuple[Check, Digest]] = []
+    missing: list[tuple[Check, Digest, Goal | None]] = []
     for check in laboratory.checks:
         key = _key(checkpoint, check, serving, environment, laboratory.seed)
         found = laboratory.workplace.store.find_measurement(key)
+        own = goal if goal is not None and check.stages is not None and goal.needs(check) else None
+        if found is None and own is not None:
+            key = _key(checkpoint, check, serving, environment, laboratory.seed, sequential=True)
+            found = _enough(laboratory.workplace.store.find_measurement(key), own)
         if found is not None:
             finished.append(found)
         else:
-            missing.append((check, key))
+            missing.append((check, key, own))
     start = _expect_start(checkpoint, laboratory) if missing else None
-    pending = tuple(_Pending(check, key, _expect(checkpoint, check, laboratory)) for check, key in missing)
+    pending = tuple(_Pending(c, key, _expect(checkpoint, c, laboratory, own), own) for c, key, own in missing)
     return Schedule(checkpoint, serving, environment, tuple(finished), pending, start)
+
+
+def _enough(found: MeasurementEvidence | None, goal: Goal) -> MeasurementEvidence | None:
+    """A sequential measurement that need not be taken again: it has its whole sample, or settles `goal`."""
+    if found is None or found.stopping is None:
+        return None
+    return found if found.stopping.taken >= found.stopping.planned or goal.settled_by(found) else None
 
 
 def evaluate(plan: Schedule, laboratory: Laboratory, *, log: Path) -> tuple[MeasurementEvidence, ...]:
@@ -116,7 +136,7 @@ def evaluate(plan: Schedule, laboratory: Laboratory, *, log: Path) -> tuple[Meas
             if plan.start is not None:
                 laboratory.progress.finish(plan.start)
             serving = {**plan.serving.to_json(), "digest": plan.serving.digest, "preflight": asdict(report)}
-            taken.extend(_measure(item, model, plan, laboratory, serving) for item in plan.pending)
+            taken.extend(_Bench(model, plan, laboratory, serving).measured())
     order = {check.name: place for place, check in enumerate(laboratory.checks)}
     return tuple(sorted(taken, key=lambda evidence: order[evidence.check]))
 
@@ -136,33 +156,84 @@ def _server(plan: Schedule, laboratory: Laboratory, log: Path) -> AbstractContex
     return serve(plan.checkpoint, _plan(plan.checkpoint, laboratory), laboratory.workplace.site, log=log)
 
 
-def _measure(
-    item: _Pending, model: ServedModel, plan: Schedule, laboratory: Laboratory, serving: Mapping[str, Any]
-) -> MeasurementEvidence:
-    laboratory.progress.start(item.step)
-    started = datetime.now(UTC)
-    verified = plan.checkpoint.verified
-    with _journal(item, laboratory) as journal:
-        with model.keeping(journal):
-            measurement = item.check.measure(model, laboratory.seed, _advance(laboratory.progress, item.step))
-        egress = model.egress()
+@dataclass(frozen=True)
+class _Begun:
+    """A check under way, with the answers of an interrupted attempt at it."""
+
+    item: _Pending
+    attempt: Attempt
+    started: datetime
+    journal: Journal | None
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """A served model, and what is to be measured of it."""
+
+    model: ServedModel
+    plan: Schedule
+    laboratory: Laboratory
+    serving: Mapping[str, Any]
+
+    def measured(self) -> Iterator[MeasurementEvidence]:
+        """Every pending measurement, recorded as soon as it is finished.
+
+        Those that leave a rule open and could take more items wait for what the others save.
+        """
+        saved, waiting = 0, list[_Begun]()
+        with ExitStack() as journals:
+            for item in self.plan.pending:
+                begun = self._begin(item, journals)
+                with self.model.keeping(begun.journal):
+                    begun.attempt.take_sample()
+                if begun.attempt.may_go_on:
+                    waiting.append(begun)
+                else:
+                    saved += begun.attempt.saved
+                    yield self._record(begun)
+            spend(saved, waiting, self._go_on)
+            for begun in waiting:
+                yield self._record(begun)
+
+    def _begin(self, item: _Pending, journals: ExitStack) -> _Begun:
+        self.laboratory.progress.start(item.step)
+        started = datetime.now(UTC)
+        journal = journals.enter_context(_journal(item, self.laboratory))
+        advance = _advance(self.laboratory.progress, item.step)
+        attempt = Attempt.begin(item.check, item.goal, self.model, self.laboratory.seed, advance)
+        return _Begun(item, attempt, started, journal)
+
+    def _go_on(self, begun: _Begun, budget: int) -> int:
+        with self.model.keeping(begun.journal):
+            return begun.attempt.take_more(budget)
+
+    def _record(self, begun: _Begun) -> MeasurementEvidence:
+        journal, attempt, verified = begun.journal, begun.attempt, self.plan.checkpoint.verified
+        egress = self.model.egress()
         resumed = 0 if journal is None else journal.resumed
-        evidence = laboratory.workplace.store.record_measurement(
+        evidence = self.laboratory.workplace.store.record_measurement(
             verified.manifest.digest,
             verified.candidate.name,
-            measurement,
-            serving={**serving, "egress": None if egress is None else egress.to_json()},
-            environment=plan.environment.to_json(),
-            started=journal.begun if journal is not None and resumed else started,
+            attempt.finished,
+            serving={**self.serving, "egress": None if egress is None else egress.to_json()},
+            environment=self.plan.environment.to_json(),
+            started=journal.begun if journal is not None and resumed else begun.started,
             finished=datetime.now(UTC),
-            key=laboratory.workplace.key,
-            cached_as=item.key,
+            key=self.laboratory.workplace.key,
+            cached_as=begun.item.key,
             resumed=resumed,
+            planned=_planned(begun.item.check) if attempt.stopping.complete else None,
+            stopping=attempt.stopping,
         )
         if journal is not None:
             journal.discard()
-    laboratory.progress.finish(item.step)
-    return evidence
+        self.laboratory.progress.finish(begun.item.step, attempt.taken)
+        return evidence
+
+
+def _planned(check: Check) -> dict[str, int]:
+    """How many items each metric of the whole sample rests on."""
+    return {metric.name: metric.items for metric in check.metrics}
 
 
 def _journal(item: _Pending, laboratory: Laboratory) -> AbstractContextManager[Journal | None]:
@@ -179,7 +250,13 @@ def _advance(progress: Progress, step: Step) -> Callable[[int], None]:
 
 
 def _key(
-    checkpoint: Checkpoint, check: Check, serving: ServingDescription, environment: Environment, seed: int
+    checkpoint: Checkpoint,
+    check: Check,
+    serving: ServingDescription,
+    environment: Environment,
+    seed: int,
+    *,
+    sequential: bool = False,
 ) -> Digest:
     return cache_key(
         check=check.name,
@@ -190,12 +267,13 @@ def _key(
         serving=serving.digest,
         packages=environment.digest,
         seed=seed,
+        sequential=sequential,
     )
 
 
-def _expect(checkpoint: Checkpoint, check: Check, laboratory: Laboratory) -> Step:
+def _expect(checkpoint: Checkpoint, check: Check, laboratory: Laboratory, goal: Goal | None) -> Step:
     name = f"{checkpoint.verified.candidate.name}: {check.name}"
-    return laboratory.progress.expect(name, check.units * _SECONDS_A_UNIT, check.units)
+    return laboratory.progress.expect(name, check.units * _SECONDS_A_UNIT, check.units, at_most=goal is not None)
 
 
 def _expect_start(checkpoint: Checkpoint, laboratory: Laboratory) -> Step | None:

@@ -16,11 +16,15 @@ _QUIET_SECONDS = 15.0  # between two lines about the same step, where lines cann
 
 @dataclass
 class Step:
-    """One announced piece of work.  `units` are counted off as they finish; `expected` is in seconds."""
+    """One announced piece of work.  `units` are counted off as they finish; `expected` is in seconds.
+
+    `at_most` says that it may well end before all units are done.
+    """
 
     name: str
     expected: float
     units: int = 1
+    at_most: bool = False
     done: int = 0
     started: float | None = None
     seconds: float | None = None
@@ -46,9 +50,9 @@ class Progress:
     steps: list[Step] = field(default_factory=list)
     _last_line: float = float("-inf")
 
-    def expect(self, name: str, seconds: float, units: int = 1) -> Step:
-        """Announce a step of `units` that should take `seconds`."""
-        step = Step(name, seconds, units)
+    def expect(self, name: str, seconds: float, units: int = 1, *, at_most: bool = False) -> Step:
+        """Announce a step of `units` that should take `seconds`, or less where it may end before."""
+        step = Step(name, seconds, units, at_most)
         self.steps.append(step)
         return step
 
@@ -62,9 +66,12 @@ class Progress:
         step.done = min(step.done + units, step.units)
         self._report(step, force=False)
 
-    def finish(self, step: Step) -> None:
-        """The step is done."""
+    def finish(self, step: Step, units: int | None = None) -> None:
+        """The step is done, with as many `units` as were announced or with another number of them."""
         now = self.clock()
+        if units is not None and step.at_most and step.units:
+            step.expected *= units / step.units  # so that the pace of the rest is not mistaken
+            step.name, step.units = f"{step.name} ({units:,} of {step.units:,} requests)", units
         step.seconds = now - (step.started if step.started is not None else now)
         step.done = step.units
         self._report(step, force=True)
@@ -95,7 +102,8 @@ class Progress:
             return
         self._last_line = now
         state = f"done in {_duration(step.seconds)}" if step.seconds is not None else f"{step.done}/{step.units}"
-        line = f"{step.name}: {state}; about {_duration(self.seconds_left())} left"
+        word = "at most" if any(other.at_most and other.seconds is None for other in self.steps) else "about"
+        line = f"{step.name}: {state}; {word} {_duration(self.seconds_left())} left"
         end = "\n" if not terminal or step.seconds is not None else ""
         start = "\r\x1b[2K" if terminal else ""
         print(f"{start}{line}", end=end, file=self.stream, flush=True)

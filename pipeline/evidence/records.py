@@ -1,4 +1,4 @@
-"""Measurements as predicates of in-toto statements, and back, and the proof that figures and samples add up."""
+"""Measurements as predicates of in-toto statements, and back."""
 
 from __future__ import annotations
 
@@ -65,6 +65,8 @@ def measurement_predicate(
     started: datetime,
     finished: datetime,
     samples: Digest,
+    count: int,
+    planned: Mapping[str, int] | None,
     key: Digest | None,
     resumed: int = 0,
     stopping: Stopping | None = None,
@@ -78,11 +80,12 @@ def measurement_predicate(
         "metrics": [_metric(metric) for metric in measurement.metrics],
         "serving": dict(serving),
         "environment": dict(environment),
-        "samples": {"digest": samples, "count": len(measurement.samples)},
+        "samples": {"digest": samples, "count": count},
         "started": timestamp(started),
         "finished": timestamp(finished),
         "cacheKey": key,
         "resumed": resumed,
+        "planned": None if planned is None else dict(planned),
         "stopping": None if stopping is None else asdict(stopping),
     }
 
@@ -109,6 +112,7 @@ def parse_measurement(statement: Statement) -> MeasurementEvidence:
             started=parse_timestamp(predicate["started"]),
             finished=parse_timestamp(predicate["finished"]),
             resumed=_count(predicate.get("resumed", 0)),  # none in older statements
+            planned=_planned(predicate.get("planned")),
             stopping=None if predicate.get("stopping") is None else _parse_stopping(predicate["stopping"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, FileFormatError) as error:
@@ -133,42 +137,6 @@ def parse_timestamp(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a time without a zone")
     return moment.astimezone(UTC)
-
-
-def reconcile(measurement: Measurement) -> None:
-    """Check that answers and figures belong together: one sample an item, and no figure without its sample.
-
-    A check that asks about one item several times numbers its samples `ITEM#1`, `ITEM#2`; a metric's items may be
-    finer than samples in the same way.
-
-    Raises:
-        EvidenceError: there are no samples, an id repeats, a metric names an item without a sample, or more items are
-            counted (invalid ones included) than were asked.
-    """
-    ids = [sample.id for sample in measurement.samples]
-    if not ids:
-        raise _unreconciled(measurement, "it has no samples")
-    if len(set(ids)) != len(ids):
-        raise _unreconciled(measurement, "an item has two samples of the same id")
-    asked = {_item(id_) for id_ in ids}
-    for metric in measurement.metrics:
-        strangers = {_item(item) for item in metric.items} - asked
-        if strangers:
-            raise _unreconciled(measurement, f"{metric.name} counts '{min(strangers)}', for which there is no sample")
-        if metric.invalid < 0 or metric.invalid > len(ids):
-            raise _unreconciled(measurement, f"{metric.name} counts {metric.invalid} invalid of {len(ids)} samples")
-
-
-def _unreconciled(measurement: Measurement, problem: str) -> EvidenceError:
-    return EvidenceError(
-        f"the measurement {measurement.check} does not add up",
-        why=f"One sample an item is required, but {problem}.",
-        remedy="Nothing was recorded. Run the check again; if it happens again, the check itself is at fault.",
-    )
-
-
-def _item(id_: str) -> str:
-    return id_.partition("#")[0]
 
 
 def _data_set(data: DataSet) -> dict[str, Any]:
@@ -266,6 +234,10 @@ def _parse_metric(value: Mapping[str, Any]) -> Metric:
         chance=value["chance"],
         grader=None if value.get("grader") is None else _parse_grader(value["grader"]),  # none in older statements
     )
+
+
+def _planned(value: Any) -> dict[str, int] | None:
+    return None if value is None else {_text(name): _count(items) for name, items in value.items()}
 
 
 def _text(value: Any) -> str:

@@ -91,7 +91,7 @@ def _results(policy: Policy, case: Case) -> Iterator[RuleResult]:
     signature, safety = admission(case)
     yield signature
     yield safety
-    applicable = [rule for rule in case.policy.rules if _applies(rule, case)]
+    applicable = [rule for rule in case.policy.rules if applies(rule, case)]
     if safety.outcome == "pass":
         yield from believable(case, applicable, policy.loosened)
     first = signature if signature.outcome != "pass" else safety
@@ -121,7 +121,7 @@ def _not_looked_at(first: RuleResult) -> Judgement:
     return Judgement("missing", why, f"Resolve '{first.rule}' first.")
 
 
-def _applies(rule: AnyRule, case: Case) -> bool:
+def applies(rule: AnyRule, case: Case) -> bool:
     """Whether the rule is for this candidate, stage and day; where that is unknown it is."""
     if rule.effective_from is not None and case.at.date() < rule.effective_from:
         return False
