@@ -117,22 +117,39 @@ def keep_waivers(run: RunDirectory, name: str, workplace: Workplace, decision: D
             workplace.store.put_blob(envelope)
 
 
-def account_of(tally: WaiverTally, policy: Policy, decision: Decision) -> WaiverAccount:
-    """What became of each waiver in the decision, for people to read and to act on."""
+def account_of(tally: WaiverTally, policy: Policy, decision: Decision, *, at: datetime | None = None) -> WaiverAccount:
+    """What became of each waiver in the decision, and what has of those that ended by `at`, the decision's time."""
+    moment = decision.decided if at is None else at
     waived = {result.rule for result in decision.waived}
     said: dict[str, list[str]] = {"used": [], "unused": [], "expired": [], "void": list(tally.void)}
     for waiver in tally.waivers:
-        problem = objection(waiver, policy.file, decision.subject, decision.decided)
+        problem = objection(waiver, policy.file, decision.subject, moment)
         words = f"The waiver of '{waiver.rule}' ({waiver.ticket})"
-        if waiver.until <= decision.decided:
+        if waiver.until <= moment:
             said["expired"].append(f"{words} ended on {waiver.until:%Y-%m-%d}.")
         elif problem is not None:
             said["void"].append(f"{words} does not count: {problem}.")
+        elif waiver.digest not in decision.waivers:
+            said["unused"].append(f"{words} is not in the decision; have the gate decide anew.")
         elif waiver.rule in waived:
-            said["used"].append(f"{words} is used.")
+            said["used"].append(f"{words} is used until {waiver.until:%Y-%m-%d}.")
         else:
             said["unused"].append(f"{words} is not needed: the rule passes without it.")
     return WaiverAccount(expiring=tally.expiring, **{word: tuple(lines) for word, lines in said.items()})
+
+
+def waivers_by_now(run: RunDirectory, name: str, workplace: Workplace) -> WaiverAccount:
+    """What became of the candidate's waivers by now.
+
+    Raises:
+        DeniedError: the clock was set back.
+        RequestError: the candidate was not decided yet.
+    """
+    at = present(workplace.log)
+    decision = _decided(run, name, workplace)
+    policy = parse_policy(workplace.store.blob(decision.policy_digest))
+    tally = waivers_of(run, name, workplace, policy, at=at, barred=barred_by(decision, workplace))
+    return account_of(tally, policy, decision, at=at)
 
 
 def _envelopes(run: RunDirectory, name: str) -> list[bytes]:

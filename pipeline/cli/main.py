@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "approve": ("approve", "sign a decision as a person in a role"),
     "approvals": ("approvals", "say who has approved a decision and who is missing"),
     "waive": ("waive", "grant that one rule may fail for one checkpoint, for a time"),
+    "waivers": ("waivers", "say which waivers of a candidate are used, not needed, ending or void"),
     "promote": ("promote", "promote an approved candidate to a stage of the registry"),
     "revoke": ("revoke", "withdraw a promoted checkpoint from every stage, for good"),
     "rollback": ("rollback", "put back what a stage held before"),

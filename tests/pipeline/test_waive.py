@@ -90,6 +90,83 @@ def test_a_waiver_lets_a_candidate_through_with_a_mark(site: Organisation) -> No
     assert site.airlock("registry", "verify").code == ExitCode.YES
 
 
+def waivers_in(ran: Ran) -> Any:
+    (candidate,) = json.loads(ran.stdout)["candidates"]
+    return candidate["waivers"]
+
+
+def reported(site: Organisation, policy: str = "strict", *options: str) -> tuple[Any, str, str, str]:
+    """What the gate reports of the waivers in JSON, as a table, in JUnit and in Markdown."""
+    junit, merge = site.root / "junit.xml", site.root / "merge.md"
+    command = ("gate", site.run, "--policy", site.root / f"{policy}.yaml", *options)
+    document = waivers_in(site.airlock(*command, "--junit", junit, "--markdown", merge, json=True))
+    return document, site.airlock(*command).stdout, junit.read_text(), merge.read_text()
+
+
+def test_a_pass_with_a_waiver_never_looks_like_a_plain_pass(site: Organisation) -> None:
+    assert waive(site).code == ExitCode.YES
+    document = json.loads(site.airlock("gate", site.run, "--policy", site.root / "strict.yaml", json=True).stdout)
+    assert document["candidates"][0]["result"] == "PASS_WITH_WAIVER"
+    used, table, junit, merge = reported(site)
+    assert list(used) == ["used"]
+    assert "GO, waived" in table
+    assert "Waivers to look after" not in table
+    assert 'value="PASS_WITH_WAIVER"' in junit
+    assert "with waivers" in merge
+    listed = site.airlock("waivers", site.run, "--candidate", "good")
+    assert listed.stdout.startswith(f"used      The waiver of '{RULE}' (RISK-7) is used until")
+
+
+def test_waivers_that_end_soon_or_have_ended_are_reported(site: Organisation) -> None:
+    ends = datetime.now(UTC) + timedelta(days=5)
+    assert waive(site, expires=ends.isoformat()).code == ExitCode.YES
+    found, table, junit, merge = reported(site)
+    assert set(found) == {"used", "expiring"}
+    for text in (table, junit, merge.replace("\\", "")):
+        assert f"(RISK-7) ends on {ends:%Y-%m-%d}" in text
+
+    later = (ends + timedelta(days=1)).isoformat()
+    found, table, junit, merge = reported(site, "strict", "--at", later)
+    assert set(found) == {"expired"}
+    for text in (table, junit, merge.replace("\\", "")):
+        assert f"(RISK-7) ended on {ends:%Y-%m-%d}" in text
+    assert "NO-GO" in table
+
+
+def test_a_waiver_that_nobody_needs_is_reported(site: Organisation) -> None:
+    (site.root / "strict.yaml").write_text(STRICT.replace("max: 0.01", "max: 0.99"))
+    assert gate(site).code == ExitCode.YES
+    assert waive(site).code == ExitCode.YES
+    listed = json.loads(site.airlock("waivers", site.run, "--candidate", "good", json=True).stdout)
+    assert "have the gate decide anew" in listed["waivers"]["unused"][0]
+    found, table, junit, merge = reported(site)
+    assert set(found) == {"unused"}
+    for text in (table, junit, merge.replace("\\", "")):
+        assert "is not needed" in text
+    assert (
+        json.loads(site.airlock("gate", site.run, "--policy", site.root / "strict.yaml", json=True).stdout)[
+            "candidates"
+        ][0]["result"]
+        == "PASS"
+    )
+
+
+def test_attack_self_granted_waivers(site: Organisation) -> None:
+    """Neither who submitted the release, nor the pipeline, nor the publisher grants a waiver."""
+    submitter = waive(site, key=str(site.key("sam")))
+    assert submitter.code == ExitCode.DENIED
+    assert "'sam' took part as submitter" in submitter.stderr
+    same = waive(site, **{"requester": "sam", "requester-role": "compliance"})
+    assert same.code == ExitCode.DENIED
+    assert "in one role" in same.stderr
+    toml = site.root / "airlock.toml"
+    toml.write_text(toml.read_text().replace("keys/ana.pub", "keys/publisher.pub"))
+    publisher = waive(site, key=str(site.key("publisher")))
+    assert publisher.code == ExitCode.DENIED
+    assert "'ana' took part" in publisher.stderr
+    assert not list((site.run / "good").glob("waivers/*"))
+
+
 def test_approvals_given_before_a_waiver_are_void_after_it(site: Organisation) -> None:
     assert waive(site).code == ExitCode.YES
     assert gate(site).code == ExitCode.YES
@@ -133,6 +210,10 @@ def test_attack_waiver_by_a_stranger_put_into_the_folder(site: Organisation) -> 
     file.write_bytes(file.read_bytes().replace(b'"sig":"ME', b'"sig":"MF', 1))
 
     assert gate(site).code == ExitCode.DENIED
+    found, table, junit, merge = reported(site)
+    assert set(found) == {"void"}
+    for text in (table, junit, merge):
+        assert "required trusted keys signed it" in text
 
 
 def test_a_waiver_before_any_decision(site: Organisation) -> None:
