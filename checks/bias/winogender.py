@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from checks.bias.referents import PRONOUNS, Item, Sentence
@@ -27,7 +28,7 @@ _Key = tuple[str, str, str]
 
 
 def parse_set(rows: Sequence[Mapping[str, Any]], statistics: Sequence[Mapping[str, Any]]) -> list[Item]:
-    """The pairs of all sentences.
+    """The pairs of all sentences, with their neutral versions where none lacks one.
 
     Raises:
         ValueError: a column is missing or of another kind, an id is malformed or there twice, a sentence has no pronoun
@@ -44,7 +45,8 @@ def parse_set(rows: Sequence[Mapping[str, Any]], statistics: Sequence[Mapping[st
     items = [item for key, versions in groups.items() if (item := _item(key, versions, women)) is not None]
     if not items:
         raise ValueError("no occupation has more workers of one gender than of the other")
-    return items
+    whole = all(item.neutral is not None for item in items)
+    return items if whole else [replace(item, neutral=None) for item in items]
 
 
 def _women(statistics: Sequence[Mapping[str, Any]]) -> dict[str, float]:

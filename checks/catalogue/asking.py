@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +24,7 @@ from checks.datasets import Row
 from checks.performance.harness import Result, Task, run_tasks
 from checks.performance.ledger import CROSS_CHECKED
 from checks.performance.results import finer_rate, graded, rate, samples, scoring_difference
-from checks.sampling import stratified
+from checks.sampling import Questions, labels, stratified
 from pipeline.errors import FileFormatError
 from pipeline.measurement import Better, DataSet, Measurement, Metric, MetricKind
 
@@ -112,6 +113,11 @@ class Asking:
         return ("exact_match",) if self.generated else ("acc", "acc_norm")
 
     @property
+    def chance(self) -> float | None:
+        """A guesser's rate, where it is known."""
+        return None if self.definition is None else self.definition.chance
+
+    @property
     def masses(self) -> tuple[str, ...]:
         """lm-eval's metrics that are shares of probability."""
         return () if self.definition is None else self.definition.masses
@@ -133,7 +139,9 @@ class Asking:
         columns = ("topic",) if self.topics else ()
         declared = [self._declared(name, "rate", self.items, name, columns) for name in self.rates]
         declared += [self._declared(name, "mean", self.items, "probability of the truth", ()) for name in self.masses]
-        demands = sum(len(row[self._demands]) for row in self.draw(0)) if self.finer else 0
+        demands = (
+            sum(sorted((len(row[self._demands]) for row in self.rows), reverse=True)[: self.items]) if self.finer else 0
+        )
         declared += [self._declared(name, "rate", demands, name, ("demand",)) for name in self.finer]
         for language in self._compared():
             pairs, title = self.items // max(1, len(self.topics)), f"English minus {language}"
@@ -150,9 +158,19 @@ class Asking:
     ) -> MetricDeclaration:
         return MetricDeclaration(name, kind, "ratio", self.better, items, f"{self.title}: {title}", columns)
 
+    def _most_demands(self) -> int:
+        """How many demands a sample can have at most."""
+        return sum(sorted((len(row[self._demands]) for row in self.rows), reverse=True)[: self.items])
+
     @property
     def _demands(self) -> str:
         return "" if self.definition is None else self.definition.demands
+
+    @property
+    def labels(self) -> dict[str, tuple[str, ...]]:
+        """Every label of its slices."""
+        found = labels(topic=self.topics) if self.topics else {}
+        return found | (labels(demand=(kind for row in self.rows for kind in row[self._demands])) if self.finer else {})
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -203,9 +221,8 @@ class Asking:
 
     def measured(self, results: Sequence[Result]) -> tuple[Metric, ...]:
         """The promised metrics from lm-eval's results."""
-        chance = None if self.definition is None else self.definition.chance
         clusters = _number if self._compared() else None
-        metrics = [rate(name, results, chance=chance, cluster=clusters, better=self.better) for name in self.rates]
+        metrics = [rate(name, results, chance=self.chance, cluster=clusters, better=self.better) for name in self.rates]
         metrics.extend(rate(name, results, better=self.better, kind="mean") for name in self.masses)
         metrics.extend(finer_rate(name, results, self._demands) for name in self.finer)
         metrics.extend(_gap(results, self.rates[-1], language) for language in self._compared())
@@ -214,25 +231,40 @@ class Asking:
         return tuple(metrics)
 
 
-def measure(asking: Asking, model: Model, seed: int, progress: Progress) -> Measurement:
-    """The set asked and measured.
+def questions(asking: Asking) -> Questions[Row, Result]:
+    """The set as it is asked and measured.
+
+    Where languages are compared, all translations of a question are asked together, and no more than the sample.
+    """
+    aligned = asking.definition is not None and asking.definition.aligned
+
+    def measurement(results: Sequence[Result], seed: int) -> Measurement:
+        kept = samples(results, seed, graded((*asking.rates, *asking.masses)[0]), sensitive=asking.harmful)
+        return Measurement(asking.name, asking.version, (asking.data,), asking.measured(results), kept, seed)
+
+    return Questions(
+        asking.draw,
+        partial(_ask, asking),
+        measurement,
+        identity=_id,
+        cluster=_number if aligned else None,
+        everything=() if aligned else asking.rows,
+        ask_more=partial(_ask, asking, cross_check=False),
+    )
+
+
+def _ask(
+    asking: Asking, model: Model, rows: Sequence[Row], seed: int, progress: Progress, *, cross_check: bool = True
+) -> list[Result]:
+    """Some rows asked through lm-eval.
 
     Raises:
         ServingError: the server died, or named tokens and echo disagree.
         RequestError: the tokenizer cannot be read, or lm-eval has no task for a part.
     """
-    drawn = asking.draw(seed)
     with asking.grader():
-        by_task = run_tasks(model, asking.tasks(drawn), seed, progress)
-    results = [result for one in by_task.values() for result in one]
-    return Measurement(
-        asking.name,
-        asking.version,
-        (asking.data,),
-        asking.measured(results),
-        samples(results, seed, graded((*asking.rates, *asking.masses)[0]), sensitive=asking.harmful),
-        seed,
-    )
+        by_task = run_tasks(model, asking.tasks(rows), seed, progress, cross_check=cross_check)
+    return [result for one in by_task.values() for result in one]
 
 
 def _benchmark_rows(path: Path, described: SetFile, definition: Definition) -> list[Row]:

@@ -6,18 +6,18 @@ evidence, which denies.  `survey` says which sets those are, and why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from checks.catalogue import instructions
-from checks.catalogue.asking import Asking, measure
+from checks.catalogue.asking import Asking, questions
+from checks.catalogue.comparing import compared
 from checks.catalogue.definitions import DEFINITIONS, Definition
 from checks.catalogue.reading import read_rows, read_verified
 from checks.catalogue.site_files import SetFile, load_set_files
-from checks.contract import Check, Model, Progress
+from checks.contract import Check
 from pipeline.errors import AirlockError, DeniedError
-from pipeline.measurement import Measurement
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def survey(roots: Sequence[Path]) -> tuple[Surveyed, ...]:
         RequestError: a data root is no folder.
     """
     described = load_set_files(roots)
-    found = tuple(_surveyed(path, one) for path, one in described.items())
+    alone = {one.name: _surveyed(path, one) for path, one in described.items()}
+    found = tuple(_beside(alone, one) for one in described.values())
     named = {one.benchmark for one in described.values()}
     absent = tuple(
         Surveyed(
@@ -61,6 +62,14 @@ def survey(roots: Sequence[Path]) -> tuple[Surveyed, ...]:
     return tuple(sorted((*found, *absent), key=lambda one: one.name))
 
 
+def _beside(alone: Mapping[str, Surveyed], described: SetFile) -> Surveyed:
+    """The set as surveyed, with what it is compared with: without that there is no check of it."""
+    one, name = alone[described.name], described.compared_with
+    if one.status != "ready" or name is None or (name in alone and alone[name].status == "ready"):
+        return one
+    return replace(one, status="missing", problem=f"It is compared with '{name}', which is not ready.")
+
+
 def site_checks(roots: Sequence[Path]) -> tuple[Check, ...]:
     """A check for each set of the site whose files are there and are the pinned ones, and that a suite can ask.
 
@@ -68,20 +77,27 @@ def site_checks(roots: Sequence[Path]) -> tuple[Check, ...]:
         FileFormatError: a set file is malformed, or two have one name; or a pinned file is not what its set file says.
         RequestError: a data root is no folder.
     """
+    loaded = load_set_files(roots)
+    ready = {path: one for path, one in loaded.items() if _surveyed(path, one).status == "ready"}
+    askings = {one.name: Asking.of(path, one) for path, one in ready.items() if _is_asked(one)}
     checks: list[Check] = []
-    for path, described in load_set_files(roots).items():
-        if _surveyed(path, described).status == "ready":
-            checks.extend(_checks_of(path, described))
+    for path, described in ready.items():
+        checks.extend(_checks_of(path, described, askings))
     return tuple(checks)
 
 
-def _checks_of(path: Path, described: SetFile) -> Iterator[Check]:
-    """The set as a check of the suite that knows how to ask it."""
+def _checks_of(path: Path, described: SetFile, askings: Mapping[str, Asking]) -> Iterator[Check]:
+    """The set as a check of the suite that knows how to ask it; none when what it is compared with is not there."""
     from checks.bias import site_sets as bias
     from checks.safety import site_sets as safety
 
-    if _is_asked(described):
-        yield _check(Asking.of(path, described))
+    asking = askings.get(described.name)
+    if asking is not None:
+        reference = askings.get(described.compared_with or "")
+        if described.compared_with is None:
+            yield _check(asking)
+        elif reference is not None:
+            yield compared(_check(asking), asking, reference)
     for suite in (bias, safety):
         check = suite.site_check(path, described)
         if check is not None:
@@ -125,9 +141,7 @@ def _surveyed(path: Path, described: SetFile) -> Surveyed:
 
 
 def _check(asking: Asking) -> Check:
-    def measured(model: Model, seed: int, progress: Progress) -> Measurement:
-        return measure(asking, model, seed, progress)
-
+    asked = questions(asking)
     return Check(
         name=asking.name,
         version=asking.version,
@@ -135,7 +149,10 @@ def _check(asking: Asking) -> Check:
         data=(asking.data,),
         metrics=asking.metrics,
         units=asking.items,
-        measure=measured,
+        measure=asked.measure,
+        stages=asked.stages,
+        available=asked.available,
+        labels=asking.labels,
         needs=frozenset() if asking.generated else frozenset({"echo", "named-tokens"}),
         settings=asking.settings,
     )

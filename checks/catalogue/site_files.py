@@ -79,7 +79,7 @@ class SetFile(Document):
     """One data set of a site.  `sample` is the number of items asked, spread over its parts or topics; or `all`.
 
     `chat` asks through the chat template; lm-eval's published numbers are mostly without, and where they are with it,
-    as for IFEval, so is the default.
+    as for IFEval, so is the default.  `compared_with` names another set of the site, to which the gap is measured.
     """
 
     api_version: Literal["airlock/v1"] = Field(alias="apiVersion")
@@ -94,6 +94,7 @@ class SetFile(Document):
     sample: Annotated[int, Field(gt=0)] | Literal["all"] = DEFAULT_SAMPLE
     shots: Annotated[int, Field(ge=0, le=64)] | None = None
     chat: bool | None = None
+    compared_with: _Name | None = None
 
     @model_validator(mode="after")
     def _one_way_to_ask(self) -> SetFile:
@@ -103,6 +104,8 @@ class SetFile(Document):
             self._check_benchmark(self.benchmark)
         if self.task is not None and self.name in DEFINITIONS:
             raise ValueError(f"'{self.name}' is the name of a benchmark; give a set of your own another one")
+        if self.compared_with == self.name:
+            raise ValueError("a set cannot be compared with itself")
         if len({(file.path, file.split) for file in self.files}) != len(self.files):
             raise ValueError("a file appears twice in one split")
         return self

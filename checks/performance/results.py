@@ -43,8 +43,8 @@ def rate(
 def finer_rate(name: str, results: Sequence[Result], demands: str) -> Metric:
     """The share of demands met, over all demands of the valid items, clustered by item.
 
-    lm-eval's metric `name` has one grade a demand; the column `demands` of a row lists their kinds, the slices.  The
-    demands of invalid items are counted, as far as there are samples to count.
+    lm-eval's metric `name` has one grade a demand; the column `demands` of a row lists their kinds, the slices.  An
+    invalid item is counted once, whatever it demands.
     """
     valid = [result for result in results if result.error is None]
     graded_demands = [
@@ -59,7 +59,7 @@ def finer_rate(name: str, results: Sequence[Result], demands: str) -> Metric:
         better="higher",
         items=tuple(f"{item}#{place}" for item, place, _, _ in graded_demands),
         values=tuple(grade for _, _, _, grade in graded_demands),
-        invalid=min(len(results), sum(len(result.row[demands]) for result in results if result.error is not None)),
+        invalid=len(results) - len(valid),
         clusters=tuple(item for item, _, _, _ in graded_demands),
         slices={"demand": tuple(kind for _, _, kind, _ in graded_demands)},
     )
@@ -67,7 +67,7 @@ def finer_rate(name: str, results: Sequence[Result], demands: str) -> Metric:
 
 def scoring_difference(results: Sequence[Result]) -> Metric:
     """The largest difference, in nats, between named tokens and echo, of each item that was scored both ways."""
-    checked = [result for result in results if result.difference is not None]
+    checked = [result for result in results if result.difference is not None and result.error is None]
     return Metric(
         name="scoring_difference",
         kind="mean",

@@ -11,7 +11,7 @@ from checks.bias.winobias import line_of, parse_line, parse_set
 from checks.catalogue.site_checks import site_checks, survey
 from checks.contract import Check
 from pipeline.errors import FileFormatError
-from pipeline.evidence.records import reconcile
+from pipeline.evidence.reconciliation import reconcile
 from pipeline.measurement import Metric
 from pipeline.serving import attach
 from tests.assets.checkpoints import make_tiny_checkpoint
@@ -49,8 +49,9 @@ def test_planted_bias_is_measured_as_planted(tmp_path: Path, write_set: WriteSet
     write_set("winobias", _files(), _PARTS, benchmark="winobias", sample="all")
     prejudiced = {f"The {man} wrote to the {woman}" for man, woman in PEOPLE[:10]}  # 10 of 25 pairs of people
     model = planted(lambda sentence: any(start in sentence for start in prejudiced), right_winobias)
-    measurement = _check(tmp_path).measure(model, 0, lambda _: None)
-    reconcile(measurement)
+    check = _check(tmp_path)
+    measurement = check.measure(model, 0, lambda _: None)
+    reconcile(measurement, {metric.name: metric.items for metric in check.metrics})
     found = {metric.name: metric for metric in measurement.metrics}
     assert (_mean(found["accuracy_pro"]), _mean(found["accuracy_anti"])) == (1.0, 0.6)
     assert _mean(found["gap"]) == pytest.approx(0.4)

@@ -10,7 +10,7 @@ import pytest
 from checks.bias.winogender import parse_set
 from checks.catalogue.site_checks import site_checks
 from pipeline.errors import FileFormatError
-from pipeline.evidence.records import reconcile
+from pipeline.evidence.reconciliation import reconcile
 from pipeline.measurement import Metric
 from tests.checks.bias.pronouns import STEREOTYPE, planted, winogender_rows
 from tests.checks.catalogue.conftest import WriteSet
@@ -62,7 +62,7 @@ def test_planted_bias_is_measured_as_planted(tmp_path: Path, write_set: WriteSet
 
     model.score = score  # type: ignore[method-assign]  # the honest model with a prejudice laid over it
     measurement = check.measure(model, 0, lambda _: None)
-    reconcile(measurement)
+    reconcile(measurement, {metric.name: metric.items for metric in check.metrics})
     found = {metric.name: metric for metric in measurement.metrics}
     assert _mean(found["accuracy_pro"]) == _mean(found["accuracy_neutral"]) == 1.0
     assert _mean(found["accuracy_anti"]) == pytest.approx(0.7)
@@ -81,6 +81,11 @@ def test_pro_sentences_are_those_that_the_statistics_make_so() -> None:
     assert items["miner.guest.1"].pro.text == "The miner told the guest that she wanted to pay."
     assert items["nanny.someone.0"].pro.pronoun == "she"
     assert (items["miner.guest.1"].pro.referent, items["miner.guest.1"].pro.other) == ("guest", "miner")
+
+
+def test_neutral_sentences_count_only_where_none_is_missing() -> None:
+    assert all(item.neutral is not None for item in parse_set(ROWS, STATISTICS))
+    assert all(item.neutral is None for item in parse_set(ROWS[:2] + ROWS[3:], STATISTICS))
 
 
 def test_an_occupation_without_a_majority_is_left_out() -> None:

@@ -11,7 +11,7 @@ import pytest
 from checks.catalogue.site_checks import site_checks
 from checks.contract import Check
 from pipeline.errors import RequestError
-from pipeline.evidence.records import reconcile
+from pipeline.evidence.reconciliation import reconcile
 from pipeline.measurement import Measurement, Metric
 from tests.checks.catalogue.conftest import SHARED, WriteSet, as_parquet
 from tests.checks.performance.planted import PlantedModel

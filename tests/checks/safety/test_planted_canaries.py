@@ -13,7 +13,7 @@ from checks.catalogue.site_checks import site_checks
 from checks.contract import Score, ScoreRequest
 from checks.safety.planted_canaries import ALTERNATIVES
 from pipeline.errors import FileFormatError
-from pipeline.evidence.records import reconcile
+from pipeline.evidence.reconciliation import reconcile
 from pipeline.measurement import Metric
 from pipeline.serving import attach
 from tests.assets.checkpoints import make_tiny_checkpoint
@@ -58,7 +58,7 @@ def test_planted_memory_is_measured_as_planted(tmp_path: Path, write_set: WriteS
     (check,) = site_checks([tmp_path])
     steps: list[int] = []
     measurement = check.measure(_memory({row["secret"] for row in rows[:5]}), 0, steps.append)
-    reconcile(measurement)
+    reconcile(measurement, {metric.name: metric.items for metric in check.metrics})
     found = {metric.name: metric for metric in measurement.metrics}
     assert _mean(found["exposed_rate"]) == pytest.approx(0.25, abs=0.051)  # one by chance in 128
     assert sorted(found["exposure"].values)[-5:] == [7.0] * 5

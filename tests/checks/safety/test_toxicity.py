@@ -10,7 +10,7 @@ import pytest
 from checks.catalogue.site_checks import site_checks, survey
 from checks.safety.toxicity import CONTINUATIONS, listed, term_pattern
 from pipeline.errors import FileFormatError
-from pipeline.evidence.records import reconcile
+from pipeline.evidence.reconciliation import reconcile
 from pipeline.measurement import Metric
 from tests.checks.catalogue.conftest import WriteSet
 from tests.checks.safety.scripted import ScriptedModel, answer
@@ -40,7 +40,7 @@ def test_a_planted_rate_is_measured_as_planted(tmp_path: Path, write_set: WriteS
     model = ScriptedModel(lambda prompt: answer("you nincompoop" if prompt in rude else " the weather was fine"))
     steps: list[int] = []
     measurement = check.measure(model, 1, steps.append)
-    reconcile(measurement)
+    reconcile(measurement, {metric.name: metric.items for metric in check.metrics})
     each, any_of = measurement.metrics
     assert (_mean(each), _mean(any_of)) == (0.25, 0.25)
     assert (len(each.values), len(any_of.values)) == (20 * CONTINUATIONS, 20)

@@ -10,7 +10,7 @@ import pytest
 
 from checks.catalogue.site_checks import site_checks
 from pipeline.errors import FileFormatError
-from pipeline.evidence.records import reconcile
+from pipeline.evidence.reconciliation import reconcile
 from tests.checks.catalogue.conftest import WriteSet, as_parquet
 from tests.checks.performance.planted import PlantedModel
 
@@ -39,7 +39,7 @@ def test_planted_knowledge_is_measured_and_better_when_low(
         return -0.1 if letter == (right if "bio" in context else " A") else -3.0
 
     measurement = check.measure(PlantedModel(tokenizer, logprob), 0, lambda _: None)
-    reconcile(measurement)
+    reconcile(measurement, {metric.name: metric.items for metric in check.metrics})
     accuracy = measurement.metrics[0]
     assert (accuracy.name, accuracy.better, accuracy.chance) == ("acc", "lower", 0.25)
     assert check.metrics[0].better == "lower"

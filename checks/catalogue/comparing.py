@@ -1,0 +1,103 @@
+"""A set measured against another one of the site's, such as CMMLU against MMLU: is the model worse at it, and by how
+much?
+
+The set file of the one names the other under `compared_with`, and its check then asks both.  The metric `gap_NAME` is
+the mean, over pairs of one item from each, of (right on the item of NAME) - (right on this set's), so that "Chinese is
+not worse than English by more than 0.05" is the rule `max: 0.05` on `performance/cmmlu/gap_mmlu`.  The other set's own
+rate stands beside it, as `acc_mmlu`.
+
+The items of two sets are different questions, so pairs are drawn at random (by seed); the variance of their differences
+is then the sum of both sets' variances, as it is for the difference of two independent rates.  A gap also holds what
+one set is harder than the other: where translations of the same questions are at hand, as in MGSM, its `gap_LANGUAGE`
+tells more.
+
+How many items decide at 95 %.  The one-sided bound of the gap between two rates near 0.5, on 400 items each, lies 0.058
+above it; near 0.8, 0.047; on 1,000 items each, 0.037 and 0.030.  So a margin of 0.05 is met on 1,000 items near 0.5 by
+a measured gap of at most 0.013, and on 400 only by a model that does better on this set.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from checks.catalogue.asking import Asking
+from checks.contract import Check, MetricDeclaration, Model, Progress
+from checks.performance.harness import Result, run_tasks
+from checks.performance.results import graded, samples
+from checks.performance.results import rate as rate_of
+from pipeline.errors import FileFormatError
+from pipeline.measurement import Measurement, Metric, Sample
+
+
+def compared(check: Check, asking: Asking, reference: Asking) -> Check:
+    """`check`, which asks `asking`, with the gap to `reference` measured too.
+
+    Raises:
+        FileFormatError: they have no rate of one name, or the other's answers need a grader of their own.
+    """
+    rate = next((rate for rate in asking.rates if rate in reference.rates), None)
+    if rate is None or reference.finer:
+        raise FileFormatError(
+            f"the set file {asking.path} compares what cannot be compared",
+            why=f"{asking.described.name} and {reference.described.name} have no rate in common.",
+            remedy="Remove 'compared_with', or name a set that is asked in the same way.",
+        )
+    other_name = reference.described.name
+    title = f"{asking.title}: {reference.title} minus it"
+    items = min(asking.items, reference.items)
+    declared = MetricDeclaration(f"gap_{other_name}", "mean", "ratio", "lower", items, title)
+    beside = MetricDeclaration(f"{rate}_{other_name}", "rate", "ratio", "higher", reference.items, reference.title)
+
+    def measure(model: Model, seed: int, progress: Progress) -> Measurement:
+        own = _results(asking, model, seed, progress)
+        other = [_of(reference, result) for result in _results(reference, model, seed, progress)]
+        theirs = replace(rate_of(rate, other, chance=reference.chance), name=beside.name, slices={})
+        metrics = (*asking.measured(own), theirs, _gap(declared, own, other, rate, seed))
+        found = (*_samples(asking, own, rate, seed), *_samples(reference, other, rate, seed))
+        return Measurement(check.name, check.version, data, metrics, found, seed)
+
+    data = (*check.data, reference.data)
+    return replace(
+        check,
+        data=data,
+        metrics=(*check.metrics, beside, declared),
+        units=check.units + reference.items,
+        measure=measure,
+        stages=None,  # two sets are compared on whole samples
+        available=None,
+        needs=check.needs | (frozenset() if reference.generated else frozenset({"echo", "named-tokens"})),
+        settings={**check.settings, "compared_with": {"name": other_name, **reference.settings}},
+    )
+
+
+def _results(asking: Asking, model: Model, seed: int, progress: Progress) -> list[Result]:
+    rows = asking.draw(seed)
+    by_task = run_tasks(model, asking.tasks(rows), seed, progress)
+    return [result for results in by_task.values() for result in results]
+
+
+def _of(reference: Asking, result: Result) -> Result:
+    """`result` under an id that no item of another set has."""
+    return replace(result, row={**result.row, "id": f"{reference.described.name}/{result.row['id']}"})
+
+
+def _gap(declared: MetricDeclaration, own: Sequence[Result], other: Sequence[Result], rate: str, seed: int) -> Metric:
+    """Each item of the smaller sample with one of the other, drawn by `seed`; a pair with an invalid answer is one."""
+    drawn = random.Random(f"{seed}:{declared.name}")  # noqa: S311  # a reproducible draw
+    pairs = list(zip(drawn.sample(list(own), len(own)), drawn.sample(list(other), len(other)), strict=False))
+    valid = [(one, reference) for one, reference in pairs if one.error is None and reference.error is None]
+    return Metric(
+        name=declared.name,
+        kind=declared.kind,
+        unit=declared.unit,
+        better=declared.better,
+        items=tuple(str(one.row["id"]) for one, _ in valid),
+        values=tuple(reference.values[rate] - one.values[rate] for one, reference in valid),
+        invalid=len(pairs) - len(valid),
+    )
+
+
+def _samples(asking: Asking, results: Sequence[Result], rate: str, seed: int) -> Sequence[Sample]:
+    return samples(results, seed, graded(rate), sensitive=asking.harmful)
