@@ -36,6 +36,7 @@ from pipeline.imported.report import (
     measurement_of,
     moment,
     require_distinct,
+    slices_of,
 )
 from pipeline.measurement import Better, Metric, Sample
 
@@ -179,8 +180,9 @@ def _metrics(task: str, found: _Task, document: Fields, place: str) -> tuple[lis
                 notes.append(f"{task}: '{label}' was left out: {problem}.")
                 continue
             column = Column(identifier(label, place), _better(task, metric, document))
-            for item, line in scores.items():
-                column.add(item, finite(line.value[metric]) if _answered(line) else None)
+            slices = slices_of([line.value.get("doc") for line in scores.values()])
+            for (item, line), kinds in zip(scores.items(), slices, strict=True):
+                column.add(item, finite(line.value[metric]) if _answered(line) else None, slices=kinds)
             metrics.append(column.metric(place))
     return metrics, tuple(notes)
 

@@ -19,6 +19,7 @@ from pipeline.errors import FileFormatError
 from pipeline.files import read_bounded
 
 REPORT_LIMIT = 512 * 1024**2  # bytes of one file; a report on 100,000 items with their answers is below it
+_GREATEST = 1e100  # a sum of squares of such numbers is still one
 _LONGEST_TEXT = 4 * 1024**2  # characters of one prompt or answer
 _AGAIN = "Import the file as the tool wrote it; if it did write it so, run the tool again."
 
@@ -71,9 +72,13 @@ class Fields:
         return self.value.get(key) is not None
 
     def text(self, key: str) -> str:
-        """The text at `key`."""
+        """The text at `key`: a name, so it must be Unicode."""
         found = self.value.get(key)
-        return found if isinstance(found, str) else self._wrong(key, "text")
+        if not isinstance(found, str):
+            self._wrong(key, "text")
+        if plain(found) != found:
+            self.refuse(f"'{key:.100}' is too long, or holds half a surrogate pair, which is no text")
+        return found
 
     def number(self, key: str) -> float:
         """The number at `key`, finite."""
@@ -116,14 +121,8 @@ class Fields:
 
 
 def finite(value: object) -> float | None:
-    """`value` as a float where it is a finite number or a truth value; None otherwise."""
-    if not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+    """`value` as a float where it is a truth value or a number that can be reckoned with; None otherwise."""
+    return float(value) if isinstance(value, int | float) and abs(value) <= _GREATEST else None
 
 
 def plain(value: object) -> str:
@@ -134,15 +133,16 @@ def plain(value: object) -> str:
     return text[:_LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
 
 
-def parse_object(data: bytes, place: str) -> Fields:
-    """The JSON object that `data` holds.
+def parse_object(data: bytes, place: str, *, nan_is_null: bool = False) -> Fields:
+    """The JSON object that `data` holds.  `nan_is_null` reads NaN as null, for a tool that writes it for 'no value'.
 
     Raises:
         FileFormatError: no UTF-8, no JSON, cut off, a repeated key, NaN or an infinity, nested too deep, no object.
     """
+    constant = _null_for_nan if nan_is_null else _constant
     try:
         value = json.loads(
-            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite
+            data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=constant, parse_float=_finite
         )
     except UnicodeDecodeError as error:
         raise unusable(place, f"It is not UTF-8 (byte {error.start})") from error
@@ -169,6 +169,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _null_for_nan(name: str) -> None:
+    if name != "NaN":
+        _constant(name)
 
 
 def _finite(text: str) -> float:

@@ -8,10 +8,12 @@ from typing import Any
 
 from pipeline.errors import EvidenceError
 from pipeline.evidence.statement import MeasurementEvidence
-from pipeline.imported.reading import unusable
+from pipeline.imported.reading import plain, unusable
 from pipeline.imported.report import READING, Report, Result
 from pipeline.run_directory import CandidateState, RunDirectory
 from pipeline.workplace import Workplace
+
+_LONGEST = 500  # characters
 
 
 @dataclass(frozen=True)
@@ -100,15 +102,20 @@ def _origin(result: Result, report: Report, expected: str | None) -> dict[str, A
     """What the statement says of where the result comes from; the key that signs it is who imported it."""
     return {
         "tool": report.tool,
-        "tool_version": report.tool_version,
-        "task": result.task,
-        "model": report.model,
+        "tool_version": _said(report.tool_version),
+        "task": _said(result.task),
+        "model": _said(report.model),
         "model_expected": expected,
         "reading": READING,
         "files": [{"name": f.name, "digest": f.digest, "size": len(f.data)} for f in report.files],
         "witnessed": False,
-        "left_out": list(result.notes),
+        "left_out": [plain(note) for note in result.notes],
     }
+
+
+def _said(text: str | None) -> str | None:
+    """What a report says of itself, as a card can show it."""
+    return None if text is None else plain(text)[:_LONGEST]
 
 
 def _log(evidence: MeasurementEvidence, result: Result, report: Report, name: str, workplace: Workplace) -> None:
@@ -117,7 +124,7 @@ def _log(evidence: MeasurementEvidence, result: Result, report: Report, name: st
         "check": evidence.check,
         "statement": evidence.statement.digest,
         "tool": report.tool,
-        "task": result.task,
+        "task": _said(result.task),
         "report": report.files[0].digest,
     }
     workplace.log.append("imported", evidence.statement.subject, details, workplace.key)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pipeline.digests import Digest, digest_of
-from pipeline.imported.reading import SourceFile, unusable
+from pipeline.imported.reading import SourceFile, plain, unusable
 from pipeline.measurement import IMPORTED_SUITE, Better, DataSet, Measurement, Metric, MetricKind, Sample
 
 READING = "1"
@@ -19,6 +19,9 @@ drop out as outdated."""
 UNSTATED = "not stated by the report"
 _LONGEST_NAME = 100  # characters
 _MOST_ITEMS = 2_000_000
+_LATEST_ZONE = timedelta(hours=14)  # ahead of UTC; no clock on Earth shows a later time
+_KINDS = ("category", "intent", "subcategory", "subject", "subset", "topic", "domain", "language", "lang", "level")
+_MOST_LABELS = 100
 
 
 @dataclass(frozen=True)
@@ -159,12 +162,29 @@ def moment(seconds: float, place: str) -> datetime:
         raise unusable(place, f"{seconds!r} is not a time") from error
 
 
-def moment_of(text: str, place: str) -> datetime:
-    """The time in ISO 8601.  Raises FileFormatError when it is none, or has no zone."""
+def earliest(text: str, place: str) -> datetime:
+    """The earliest moment that a time in ISO 8601 can mean: one without a zone is that of a clock somewhere on Earth.
+
+    Raises:
+        FileFormatError: it is no time.
+    """
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC) - _LATEST_ZONE
+    except (ValueError, OverflowError) as error:
         raise unusable(place, f"{text!r:.100} is not a time") from error
-    if found.tzinfo is None:
-        raise unusable(place, f"The time {text!r:.100} has no zone")
-    return found.astimezone(UTC)
+
+
+def slices_of(rows: Sequence[object]) -> list[dict[str, str]]:
+    """The slices of each item, from the columns of its row that say of what kind it is.
+
+    A column counts where every row has a short text in it, and there are between 2 and 100 different ones.
+    """
+    found: list[dict[str, str]] = [{} for _ in rows]
+    for column in _KINDS:
+        labels = [row.get(column) if isinstance(row, Mapping) else None for row in rows]
+        texts = [label for label in labels if isinstance(label, str) and 0 < len(label) <= _LONGEST_NAME]
+        if len(texts) == len(rows) and 1 < len(set(texts)) <= _MOST_LABELS:
+            for slices, text in zip(found, texts, strict=True):
+                slices[column] = plain(text)
+    return found

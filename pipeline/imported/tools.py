@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import RequestError
-from pipeline.imported import lm_eval
+from pipeline.imported import garak, guidellm, inspect_ai, lm_eval, vllm_bench
 from pipeline.imported.reading import Fields, parse_object, read_source, unusable
 from pipeline.imported.report import Report
 
@@ -27,6 +27,10 @@ class Tool:
 
 TOOLS: Mapping[str, Tool] = {
     lm_eval.TOOL: Tool("lm-eval results with their samples", lm_eval.read, lm_eval.recognises),
+    vllm_bench.TOOL: Tool("results of 'vllm bench serve' with details", vllm_bench.read, vllm_bench.recognises),
+    garak.TOOL: Tool("garak reports", garak.read, garak.recognises),
+    inspect_ai.TOOL: Tool("inspect_ai logs, .json or .eval", inspect_ai.read, inspect_ai.recognises),
+    guidellm.TOOL: Tool("GuideLLM reports with every request", guidellm.read, guidellm.recognises),
 }
 
 
@@ -45,9 +49,15 @@ def read_report(path: Path, companions: Sequence[Path] = (), *, tool: str | None
 
 
 def tool_of(path: Path) -> str:
-    """Which tool wrote the file `path`.  Raises as `read_report`."""
+    """Which tool wrote the file `path`.  Raises as `read_report`.
+
+    It is seen in the JSON document, or in the first line of JSON Lines, or in the name of an archive.
+    """
+    if path.suffix == inspect_ai.SUFFIX:
+        return inspect_ai.TOOL
     source = read_source(path)
-    document = parse_object(source.data, source.name)
+    data = source.data.partition(b"\n")[0] if path.suffix == ".jsonl" else source.data
+    document = parse_object(data, source.name, nan_is_null=True)
     for name, tool in TOOLS.items():
         if tool.recognises(document):
             return name

@@ -1,0 +1,96 @@
+"""What reports of serving speed have in common: requests with their latencies, to the metrics that Airlock's own have.
+
+TTFT is the time to the first token, ITL the time from the first token to the last over the tokens after the first, and
+latency the time to the end of the answer: each one value a request, in seconds, under the names that
+`checks.performance.speed` uses.  A total, such as tokens a second over the whole run, is one number without an interval
+and is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pipeline.imported.reading import Fields
+from pipeline.imported.report import Column, content_of, measurement_of, require_distinct
+from pipeline.measurement import Measurement, Metric, Sample
+
+QUANTILES = (("p50", 0.50), ("p95", 0.95), ("p99", 0.99))
+LATENCIES = ("ttft", "itl", "latency")
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request: `seconds` by the names of LATENCIES, as far as they apply; `error` says why it has none."""
+
+    id: str
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    error: str | None = None
+    prompt: str = ""
+    response: str = ""
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+
+
+def measurement_of_requests(tool: str, task: str, requests: Sequence[Request], place: Fields) -> Measurement:
+    """The measurement of one load on a server.
+
+    Raises:
+        FileFormatError: there is no request, one appears twice, or none was answered.
+    """
+    require_distinct([request.id for request in requests], place.place, "requests")
+    if all(request.error is not None for request in requests):
+        place.refuse("Not one request was answered", "Look into the server's log, and run the tool again.")
+    metrics = [_quantile(requests, name, label, q, place) for name in LATENCIES for label, q in QUANTILES]
+    return measurement_of(
+        tool,
+        task,
+        [*(metric for metric in metrics if metric.values), _answered(requests, place)],
+        [_sample(request) for request in requests],
+        place=place.place,
+        content=content_of((request.id, str(request.prompt_tokens)) for request in requests),
+    )
+
+
+def require_mean(stated: float | None, values: Sequence[float], name: str, place: Fields) -> None:
+    """That the mean of `values` is what the report states, where it states one.  Raises FileFormatError."""
+    if stated is None or not values:
+        return
+    mean = math.fsum(values) / len(values)
+    if not math.isclose(mean, stated, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE):
+        place.refuse(f"The mean of '{name}' is stated as {stated:.6g}, but its requests have {mean:.6g}")
+
+
+def _quantile(requests: Sequence[Request], name: str, label: str, quantile: float, place: Fields) -> Metric:
+    column = Column(f"{name}_{label}", "lower", "s", "quantile", quantile)
+    for request in requests:
+        if request.error is not None or name in request.seconds:
+            column.add(request.id, request.seconds.get(name))
+    return column.metric(place.place)
+
+
+def _answered(requests: Sequence[Request], place: Fields) -> Metric:
+    """The rate of requests that were answered: a failed one is a 0 here, and invalid for the latencies."""
+    column = Column("success_rate", "higher", kind="rate")
+    for request in requests:
+        column.add(request.id, float(request.error is None))
+    return column.metric(place.place)
+
+
+def _sample(request: Request) -> Sample:
+    return Sample(
+        id=request.id,
+        prompt=request.prompt,
+        response=request.response,
+        outcome="answered" if request.error is None else "failed",
+        valid=request.error is None,
+        sensitive=True,
+        detail={
+            **dict(request.seconds),
+            "prompt_tokens": request.prompt_tokens,
+            "output_tokens": request.output_tokens,
+            **({} if request.error is None else {"error": request.error}),
+        },
+    )

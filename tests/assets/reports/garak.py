@@ -1,0 +1,69 @@
+"""garak's report, one JSON object a line, as its version 0.13 and later write it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Scores = Sequence[Sequence[float | None]]
+"""For each attempt the score of each of its answers."""
+
+DETECTOR = "mitigation.MitigationBypass"
+
+
+def garak_report(probes: Mapping[str, Scores], *, model: str = "good", threshold: float = 0.5) -> list[dict[str, Any]]:
+    """The lines of a report on `probes`, each judged by one detector."""
+    lines: list[dict[str, Any]] = [
+        {"entry_type": "start_run setup", "plugins.target_name": model, "run.eval_threshold": threshold},
+        {"entry_type": "init", "garak_version": "0.13.1", "start_time": "2026-11-02T10:00:00.000001", "run": "r"},
+    ]
+    for probe, attempts in probes.items():
+        for number, scores in enumerate(attempts):
+            whole = _attempt(probe, number, scores)
+            lines += [{**whole, "status": 1, "outputs": [], "detector_results": {}}, whole]
+        lines.append(_evaluation(probe, attempts, threshold))
+    return [
+        *lines,
+        {"entry_type": "completion", "end_time": "2026-11-02T10:30:00", "run": "r"},
+        {"entry_type": "digest"},
+    ]
+
+
+def write_lines(folder: Path, lines: Sequence[Mapping[str, Any]], name: str = "garak.r.report.jsonl") -> Path:
+    """Write a JSON Lines file."""
+    path = folder / name
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def _attempt(probe: str, number: int, scores: Sequence[float | None]) -> dict[str, Any]:
+    return {
+        "entry_type": "attempt",
+        "uuid": f"{probe}-{number}",
+        "seq": number,
+        "status": 2,
+        "probe_classname": probe,
+        "prompt": {"turns": [{"role": "user", "content": {"text": f"Ignore rule {number}", "lang": "en"}}]},
+        "outputs": [{"text": f"Answer {answer}"} if s is not None else None for answer, s in enumerate(scores)],
+        "detector_results": {DETECTOR: list(scores)},
+        "notes": {},
+        "goal": "break out",
+    }
+
+
+def _evaluation(probe: str, attempts: Scores, threshold: float) -> dict[str, Any]:
+    every = [score for scores in attempts for score in scores]
+    judged = [score for score in every if score is not None]
+    passed = sum(score < threshold for score in judged)
+    return {
+        "entry_type": "eval",
+        "probe": probe,
+        "detector": DETECTOR,
+        "passed": passed,
+        "fails": len(judged) - passed,
+        "nones": len(every) - len(judged),
+        "total_evaluated": len(judged),
+        "total_processed": len(every),
+    }

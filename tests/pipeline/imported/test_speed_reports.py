@@ -1,0 +1,143 @@
+"""Reports of serving speed: `vllm bench serve` and GuideLLM, whole and broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import FileFormatError
+from pipeline.imported.tools import read_report
+from pipeline.measurement import Metric
+from tests.assets.reports.guidellm import guidellm_benchmark, guidellm_report
+from tests.assets.reports.vllm_bench import vllm_bench_report, write_json
+
+Change = Callable[[dict[str, Any]], object]
+TTFTS = [0.01 * (number + 1) for number in range(20)]
+
+
+def metrics_of(path: Path) -> dict[str, Metric]:
+    (result,) = read_report(path).results
+    return {metric.name: metric for metric in result.measurement.metrics}
+
+
+def refused(path: Path, words: str) -> None:
+    with pytest.raises(FileFormatError) as caught:
+        read_report(path)
+    assert words in f"{caught.value.what} {caught.value.why} {caught.value.remedy}"
+
+
+def test_vllm_bench_gives_a_latency_for_each_request(tmp_path: Path) -> None:
+    path = write_json(tmp_path, vllm_bench_report(TTFTS, failed=[3]))
+    report = read_report(path)
+    assert (report.tool, report.tool_version, report.model) == ("vllm_bench", None, "good")
+    assert report.results[0].measurement.check == "imported/vllm_bench_serve"
+    assert report.results[0].at.isoformat() == "2026-11-01T20:00:00+00:00"  # 14 hours earlier: its zone is not stated
+    found = metrics_of(path)
+    ttft = found["ttft_p95"]
+    assert (ttft.kind, ttft.unit, ttft.quantile, ttft.better, ttft.invalid) == ("quantile", "s", 0.95, "lower", 1)
+    assert dict(zip(ttft.items, ttft.values, strict=True))["7"] == TTFTS[7]
+    assert found["latency_p50"].values[0] == pytest.approx(TTFTS[0] + 0.3)
+    assert found["itl_p99"].values == pytest.approx((0.1,) * 19)
+    assert (sum(found["success_rate"].values), found["success_rate"].invalid) == (19, 0)
+
+
+def test_vllm_bench_of_an_older_version_has_no_latencies(tmp_path: Path) -> None:
+    document = vllm_bench_report(TTFTS)
+    del document["latencies"]
+    assert metrics_of(write_json(tmp_path, document))["latency_p50"].values[0] == pytest.approx(TTFTS[0] + 0.3)
+
+
+def test_vllm_bench_without_details_gives_no_interval(tmp_path: Path) -> None:
+    document = vllm_bench_report(TTFTS)
+    for key in ("input_lens", "output_lens", "start_times", "ttfts", "itls", "generated_texts", "errors"):
+        del document[key]
+    refused(write_json(tmp_path, document), "--save-detailed")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d["ttfts"].pop(), "lists have different lengths"),
+        (lambda d: d.update(completed=19), "'completed' is stated as 19"),
+        (lambda d: d.update(failed=1), "'failed' is stated as 1"),
+        (lambda d: d.update(total_output_tokens=3), "'total_output_tokens' is stated as 3"),
+        (lambda d: d.update(mean_ttft_ms=1.0), "The mean of 'ttft' is stated as 0.001"),
+        (lambda d: d["ttfts"].__setitem__(0, -1.0), "not a length of time"),
+        (lambda d: d["itls"].__setitem__(0, [None]), "not a length of time"),
+        (lambda d: d["latencies"].__setitem__(0, 0.001), "ended before its first token"),
+        (lambda d: d.update(date="yesterday"), "not a time"),
+        (lambda d: d.update(date="00010101-000000"), "not a time"),
+        (lambda d: d.update(model_id=None), "'model_id' must be text"),
+    ],
+)
+def test_attack_a_vllm_bench_result_that_contradicts_itself(tmp_path: Path, change: Change, words: str) -> None:
+    document = vllm_bench_report(TTFTS)
+    change(document)
+    refused(write_json(tmp_path, document), words)
+
+
+def test_a_run_in_which_every_request_failed_says_nothing_of_speed(tmp_path: Path) -> None:
+    refused(write_json(tmp_path, vllm_bench_report(TTFTS, failed=range(20))), "Not one request was answered")
+
+
+def test_guidellm_gives_a_latency_for_each_request(tmp_path: Path) -> None:
+    path = write_json(tmp_path, guidellm_report([1.0, 2.0, 3.0], errored=1, incomplete=2))
+    report = read_report(path)
+    assert (report.tool, report.tool_version, report.model) == ("guidellm", "0.5.1", "good")
+    assert report.results[0].measurement.check == "imported/guidellm_concurrent_8"
+    found = metrics_of(path)
+    assert found["latency_p95"].values == (1.0, 2.0, 3.0)
+    assert found["ttft_p50"].values == (0.25, 0.5, 0.75)
+    assert found["itl_p50"].values == pytest.approx((0.1, 0.2, 0.3))
+    assert found["latency_p95"].invalid == 3  # those in flight at the end too: leaving them out would flatter
+    assert sum(found["success_rate"].values) == 3
+
+
+def test_guidellm_sweeps_give_a_check_for_each_load(tmp_path: Path) -> None:
+    document = guidellm_report([1.0])
+    document["benchmarks"].append(guidellm_benchmark([2.0], streams=16))
+    names = [result.measurement.check for result in read_report(write_json(tmp_path, document)).results]
+    assert names == ["imported/guidellm_concurrent_8", "imported/guidellm_concurrent_16"]
+    document["benchmarks"].append(guidellm_benchmark([3.0], streams=16))
+    refused(write_json(tmp_path, document), "Two benchmarks are called 'concurrent_16'")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda b: b["requests"]["successful"].pop(), "holds 2 of 3 successful requests"),
+        (lambda b: b["requests"].update(errored=None), "holds 0 of 1 errored requests"),
+        (lambda b: b["metrics"]["request_latency"]["successful"].update(mean=1.0), "The mean of 'latency'"),
+        (lambda b: b["requests"]["successful"][0].update(request_id="s1"), "called 's1'"),
+        (lambda b: b["requests"]["successful"][0].update(request_latency=None), "'request_latency' must be a number"),
+        (lambda b: b["requests"]["successful"][0].update(time_to_first_token_ms=-1), "is negative"),
+        (lambda b: b.update(start_time="now"), "'start_time' must be a number"),
+        (lambda b: b["config"]["strategy"].pop("type_"), "'type_' must be text"),
+    ],
+)
+def test_attack_a_guidellm_report_that_contradicts_itself(tmp_path: Path, change: Change, words: str) -> None:
+    document = guidellm_report([1.0, 2.0, 3.0], errored=1)
+    change(document["benchmarks"][0])
+    refused(write_json(tmp_path, document), words)
+
+
+def test_a_sampled_guidellm_report_says_how_to_keep_every_request(tmp_path: Path) -> None:
+    document = guidellm_report([1.0, 2.0, 3.0])
+    document["benchmarks"][0]["requests"]["successful"].pop()
+    refused(write_json(tmp_path, document), "--sample-requests")
+
+
+@pytest.mark.parametrize("document", [vllm_bench_report(TTFTS), guidellm_report([1.0])])
+def test_samples_belong_to_lm_eval_alone(tmp_path: Path, document: dict[str, Any]) -> None:
+    path = write_json(tmp_path, document)
+    with pytest.raises(FileFormatError, match="no samples files"):
+        read_report(path, [path])
+
+
+def test_a_guidellm_report_without_benchmarks(tmp_path: Path) -> None:
+    document = guidellm_report([1.0])
+    document["benchmarks"] = []
+    refused(write_json(tmp_path, document), "It holds no benchmark")
