@@ -28,6 +28,7 @@ from pipeline.staged import Attempt, Goal, spend
 from pipeline.workplace import Workplace
 
 if TYPE_CHECKING:
+    from pipeline.judging import SeatedJudge
     from pipeline.serving.client import ServedModel
     from pipeline.serving.description import ServingDescription
     from pipeline.serving.journal import Journal
@@ -42,7 +43,8 @@ class Laboratory:
     """What measuring needs besides the checkpoint.
 
     `endpoint` is the address of a server that is already up and serves the model under the candidate's name, or None to
-    start one.  `seed` decides every random choice of the checks.
+    start one.  `seed` decides every random choice of the checks.  `judges` grade the answers afterwards
+    (`pipeline.judging`).
     """
 
     workplace: Workplace
@@ -50,6 +52,7 @@ class Laboratory:
     progress: Progress
     endpoint: str | None = None
     seed: int = 0
+    judges: Sequence[SeatedJudge] = ()
 
 
 @dataclass(frozen=True)
@@ -137,8 +140,21 @@ def evaluate(plan: Schedule, laboratory: Laboratory, *, log: Path) -> tuple[Meas
                 laboratory.progress.finish(plan.start)
             serving = {**plan.serving.to_json(), "digest": plan.serving.digest, "preflight": asdict(report)}
             taken.extend(_Bench(model, plan, laboratory, serving).measured())
+        _say_what_was_saved(plan, taken, laboratory.progress)
     order = {check.name: place for place, check in enumerate(laboratory.checks)}
     return tuple(sorted(taken, key=lambda evidence: order[evidence.check]))
+
+
+def _say_what_was_saved(plan: Schedule, taken: Sequence[MeasurementEvidence], progress: Progress) -> None:
+    """One line on the measurements that stopped early or went on beyond their samples."""
+    ends = [one.stopping for one in taken if one.stopping is not None and one.stopping.sequential]
+    if not ends:
+        return
+    planned, spent = sum(end.planned for end in ends), sum(end.taken for end in ends)
+    beyond = sum(max(0, end.taken - end.planned) for end in ends)
+    line = f"{plan.checkpoint.verified.candidate.name}: {spent:,} of {planned:,} planned requests settled the policy"
+    more = f", {beyond:,} of them beyond the samples of checks that left a rule open" if beyond else ""
+    progress.say(f"{line}{more}; {max(0, planned - spent):,} were saved")
 
 
 def _plan(checkpoint: Checkpoint, laboratory: Laboratory) -> ServingPlan:

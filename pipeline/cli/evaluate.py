@@ -12,18 +12,26 @@ from pipeline.cli.run import add_measuring_arguments
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
     parser.add_argument("release", type=Path, metavar="RELEASE", help="release.yaml: what is proposed")
+    text = "measure only until this policy is settled, where it says 'stopping: sequential'; else whole samples"
+    parser.add_argument("--policy", type=Path, metavar="P", help=text)
     add_measuring_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Measure the release; YES when every candidate could be measured, DENIED when one was stopped before."""
     from pipeline.cli.measuring import open_laboratory
-    from pipeline.flow import measure_release
+    from pipeline.flow import Until, measure_release
+    from pipeline.moment import present
+    from pipeline.policy.authority import authorised_policy
     from pipeline.release import load_release
     from pipeline.workplace import open_workplace
 
     workplace = open_workplace(arguments.site)
-    measured = measure_release(load_release(arguments.release), open_laboratory(workplace, arguments, output))
+    until = None
+    if arguments.policy is not None:
+        until = Until(authorised_policy(arguments.policy, workplace.site), present(workplace.log))
+    laboratory = open_laboratory(workplace, arguments, output)
+    measured = measure_release(load_release(arguments.release), laboratory, until=until)
     document = {
         "candidates": [
             {

@@ -21,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Plan every candidate from its headers and configuration.  Nothing is verified, loaded or started."""
+    from checks import known_checks
     from pipeline.checkpoint import inspect_directory
     from pipeline.planning import plan
     from pipeline.release import load_release
@@ -33,10 +34,20 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
         inspection = inspect_directory(candidate.checkpoint)
         plans[candidate.name] = plan(inspection, candidate.serving, site.accelerators)
         denied[candidate.name] = tuple(sorted({found.id for found in inspection.denied}))
-    output.result(_document(plans, denied), "\n\n".join(_text(name, plans[name], denied[name]) for name in plans))
+    requests = {check.name: check.units for check in known_checks(site.data.roots)}
+    lines = [*(_text(name, plans[name], denied[name]) for name in plans), _to_measure(requests)]
+    output.result({**_document(plans, denied), "at_most_requests": requests}, "\n\n".join(lines))
     if any(denied.values()):
         return ExitCode.DENIED
     return ExitCode.SYSTEM_FAILURE if any(made.obstacles for made in plans.values()) else ExitCode.YES
+
+
+def _to_measure(requests: dict[str, int]) -> str:
+    total = f"{sum(requests.values()):,} requests in {len(requests)} checks"
+    return (
+        f"to measure        at most {total} for each candidate: less what is measured already,\n"
+        "                  and less what a policy with 'stopping: sequential' does not need"
+    )
 
 
 def _document(plans: dict[str, ServingPlan], denied: dict[str, tuple[str, ...]]) -> dict[str, Any]:

@@ -6,9 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from pipeline.measurement import Grader
 from pipeline.policy.graded import Reading, joined, seen
 from pipeline.policy.paired import drop_upper
+from pipeline.policy.sequential import anytime_rate
 from pipeline.policy.statistics import Bounds, clopper_pearson, rate_bounds
 
 _MOST = 10_000_000  # samples; who needs more has a limit that cannot be told from the truth
@@ -95,18 +98,27 @@ def fewest_without_failure(limit: float, confidence: float) -> int:
 
 
 def passing_counts(
-    n: int, confidence: float, low: float | None, high: float | None, *, grader: Grader | None = None
+    n: int,
+    confidence: float,
+    low: float | None,
+    high: float | None,
+    *,
+    grader: Grader | None = None,
+    sequential: bool = False,
 ) -> tuple[int, int] | None:
     """The fewest and the most of `n` items that may be 1 for a rate to pass its limits; None when none do.
 
-    Both bounds rise with the count, so each end is found by halving.  `grader` is whose grades the counts are.
+    Both bounds rise with the count, so each end is found by halving.  `grader` is whose grades the counts are, and
+    `sequential` says that measuring could have stopped before all `n`.
     """
 
     def bounds(count: int) -> Bounds:
         def plain(level: float) -> Bounds:
+            if sequential:
+                return anytime_rate(np.repeat([1.0, 0.0], [count, n - count]), level)
             return Bounds(count / n, *rate_bounds(count, n, level))
 
-        return plain(confidence) if grader is None else joined(plain, grader, confidence)
+        return plain(confidence) if grader is None else joined(plain, grader, confidence, sequential=sequential)
 
     lowest = _first(n, lambda k: low is None or bounds(k).low >= low)
     above = _first(n, lambda k: high is not None and bounds(k).high > high)
@@ -129,9 +141,13 @@ def rate_power(
 
     A `grader` is taken to err exactly as often as it did on its labels.
     """
+    return _chance(passing_counts(n, confidence, low, high, grader=grader), n, rate, grader)
+
+
+def _chance(counts: tuple[int, int] | None, n: int, rate: float, grader: Grader | None) -> float:
+    """How likely one of the passing `counts` is."""
     from scipy.special import bdtr
 
-    counts = passing_counts(n, confidence, low, high, grader=grader)
     if counts is None:
         return 0.0
     if grader is not None:
@@ -141,18 +157,27 @@ def rate_power(
 
 
 def passable_rate(
-    n: int, power: float, confidence: float, low: float | None, high: float | None, *, grader: Grader | None = None
+    n: int,
+    power: float,
+    confidence: float,
+    low: float | None,
+    high: float | None,
+    *,
+    grader: Grader | None = None,
+    sequential: bool = False,
 ) -> float | None:
-    """The true rate nearest to the limits that `n` items pass with probability `power`; None when there is none."""
+    """The true rate nearest to the limits that `n` items pass with probability `power`; None when there is none.
+
+    With `sequential` it is the chance to pass at the last item; to pass before it comes on top.
+    """
+    counts = passing_counts(n, confidence, low, high, grader=grader, sequential=sequential)
     inside = 0.0 if low is None else 1.0 if high is None else (low + high) / 2
-    if rate_power(n, inside, confidence, low, high, grader=grader) < power:
+    if _chance(counts, n, inside, grader) < power:
         return None
     good, bad = inside, high if high is not None else low or 0.0
     for _ in range(40):
         middle = (good + bad) / 2
-        good, bad = (
-            (middle, bad) if rate_power(n, middle, confidence, low, high, grader=grader) >= power else (good, middle)
-        )
+        good, bad = (middle, bad) if _chance(counts, n, middle, grader) >= power else (good, middle)
     return good
 
 
