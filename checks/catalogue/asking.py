@@ -138,10 +138,8 @@ class Asking:
         """What is promised."""
         columns = ("topic",) if self.topics else ()
         declared = [self._declared(name, "rate", self.items, name, columns) for name in self.rates]
-        declared += [self._declared(name, "mean", self.items, "probability of the truth", ()) for name in self.masses]
-        demands = (
-            sum(sorted((len(row[self._demands]) for row in self.rows), reverse=True)[: self.items]) if self.finer else 0
-        )
+        declared += [self._declared(name, "mean", self.items, "share of the truth", columns) for name in self.masses]
+        demands = self._most_demands() if self.finer else 0
         declared += [self._declared(name, "rate", demands, name, ("demand",)) for name in self.finer]
         for language in self._compared():
             pairs, title = self.items // max(1, len(self.topics)), f"English minus {language}"

@@ -13,6 +13,7 @@ import importlib.util
 import io
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -82,7 +83,7 @@ def _unpacked(data: bytes, path: Path) -> dict[str, bytes]:
             if max(sizes.values()) > _MOST:
                 raise KeyError("a file that is not too large")
             return {name: archive.read(f"{_FOLDER}{name}") for name in _FILES}
-    except (zipfile.BadZipFile, KeyError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError, OSError) as error:
         raise FileFormatError(
             f"the tokenizer {path} cannot be used",
             why=f"It is no zip archive with the folder {_FOLDER} ({error}).",

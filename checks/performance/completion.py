@@ -66,8 +66,8 @@ CHECK = Check(
     title="Sentence completion by log-probability",
     data=(DATA,),
     metrics=(
-        MetricDeclaration("acc", "rate", "ratio", "higher", DATA.items, "Right endings", TOPICS),
-        MetricDeclaration("acc_norm", "rate", "ratio", "higher", DATA.items, "Right endings, by length", TOPICS),
+        MetricDeclaration("acc", "rate", "ratio", "higher", DATA.items, "Right endings", ("topic",)),
+        MetricDeclaration("acc_norm", "rate", "ratio", "higher", DATA.items, "Right endings, by length", ("topic",)),
     ),
     units=DATA.items,
     measure=_QUESTIONS.measure,

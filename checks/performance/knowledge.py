@@ -85,7 +85,7 @@ CHECK = Check(
     title="General knowledge, lettered options",
     data=(DATA,),
     metrics=(
-        MetricDeclaration("acc", "rate", "ratio", "higher", DATA.items, "Right letters", TOPICS),
+        MetricDeclaration("acc", "rate", "ratio", "higher", DATA.items, "Right letters", ("topic",)),
         MetricDeclaration(
             "scoring_difference",
             "mean",

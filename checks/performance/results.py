@@ -25,7 +25,7 @@ def rate(
     wrong.
     """
     valid = [result for result in results if result.error is None]
-    topics = tuple(result.row["topic"] for result in valid)
+    topics = any(result.row["topic"] for result in results)
     return Metric(
         name=name,
         kind=kind,
@@ -35,7 +35,7 @@ def rate(
         values=tuple(result.values[name] for result in valid),
         invalid=len(results) - len(valid),
         clusters=None if cluster is None else tuple(cluster(result.row) for result in valid),
-        slices={"topic": topics} if any(topics) else {},
+        slices={"topic": tuple(result.row["topic"] for result in valid)} if topics else {},
         chance=chance,
     )
 

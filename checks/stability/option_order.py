@@ -140,9 +140,9 @@ CHECK = Check(
     title="Options in another order",
     data=(knowledge.DATA,),
     metrics=(
-        MetricDeclaration("consistency", "rate", "ratio", "higher", ITEMS, "Same option chosen", knowledge.TOPICS),
+        MetricDeclaration("consistency", "rate", "ratio", "higher", ITEMS, "Same option chosen", ("topic",)),
         MetricDeclaration(
-            "accuracy", "rate", "ratio", "higher", ITEMS * ORDERS, "Right option, all orders", knowledge.TOPICS
+            "accuracy", "rate", "ratio", "higher", ITEMS * ORDERS, "Right option, all orders", ("topic", "letter")
         ),
     ),
     units=ITEMS * ORDERS,

@@ -108,7 +108,9 @@ CHECK = Check(
     version="1",
     title="The same prompt again",
     data=(DATA,),
-    metrics=(MetricDeclaration("identical_rate", "rate", "ratio", "higher", DATA.items, "Same answer again", TOPICS),),
+    metrics=(
+        MetricDeclaration("identical_rate", "rate", "ratio", "higher", DATA.items, "Same answer again", ("topic",)),
+    ),
     units=DATA.items * TIMES,
     measure=measure,
     settings={"times": TIMES, "max_tokens": MAX_TOKENS, "temperature": 0},

@@ -157,10 +157,10 @@ CHECK = Check(
     data=(answers.DATA,),
     metrics=(
         MetricDeclaration(
-            "consistency", "rate", "ratio", "higher", answers.DATA.items, "Same answer despite slips", answers.TOPICS
+            "consistency", "rate", "ratio", "higher", answers.DATA.items, "Same answer despite slips", ("topic",)
         ),
         MetricDeclaration(
-            "accuracy_drop", "mean", "ratio", "lower", answers.DATA.items, "Accuracy lost by slips", answers.TOPICS
+            "accuracy_drop", "mean", "ratio", "lower", answers.DATA.items, "Accuracy lost by slips", ("topic",)
         ),
     ),
     units=2 * answers.DATA.items,

@@ -14,6 +14,9 @@ import pytest
 import yaml
 from pyarrow import parquet
 
+from checks.contract import Check, MetricDeclaration, Model
+from pipeline.evidence.reconciliation import reconcile
+from pipeline.measurement import Metric
 from tests.checks.performance.planted import make_tokenizer
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
@@ -71,3 +74,19 @@ def as_parquet(rows: list[dict[str, Any]]) -> bytes:
     sink = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_pylist(rows), sink)
     return sink.getvalue()
+
+
+def measured(check: Check, model: Model, seed: int = 0) -> dict[str, Metric]:
+    """The metrics of `check` by name, after everything was compared that it declares and that must add up."""
+    steps: list[int] = []
+    measurement = check.measure(model, seed, steps.append)
+    reconcile(measurement, {metric.name: metric.items for metric in check.metrics})
+    assert sum(steps) == check.units
+    assert (measurement.check, measurement.version, measurement.data) == (check.name, check.version, check.data)
+    assert [shape(metric) for metric in measurement.metrics] == [shape(declared) for declared in check.metrics]
+    return {metric.name: metric for metric in measurement.metrics}
+
+
+def shape(metric: Metric | MetricDeclaration) -> tuple[object, ...]:
+    """What a metric and its declaration have in common."""
+    return (metric.name, metric.kind, metric.unit, metric.better, sorted(metric.slices))
