@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 BATCH = 256  # requests handed over at once: enough to keep the server full, few enough to show progress
-CROSS_CHECKED = 5  # questions of which one choice is scored both ways in a run
+CROSS_CHECKED = 4  # questions of which one choice is scored both ways in a run
 TOLERANCE = 0.02  # nats; far above the arithmetic noise of a healthy server, far below what moves an answer
 NOISE_FACTOR = 3.0  # times the difference of two echoes of the same question
 

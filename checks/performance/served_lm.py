@@ -181,19 +181,24 @@ class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
         requests = [ScoreRequest(question.context, question.choices[choice]) for question, choice in picked]
         if not requests:
             return
-        *echoed, repeated = self._model.score([*requests, requests[0]])
-        both_came = echoed[0].error is None and repeated.error is None
-        noise = abs(echoed[0].logprob - repeated.logprob) if both_came else 0.0
-        allowed = TOLERANCE + NOISE_FACTOR * noise
+        echoed = self._model.score(requests)
         if all(echo.error is not None for echo in echoed):
             raise _no_echo(echoed[0].error)
-        for (question, choice), echo in zip(picked, echoed, strict=True):
+        for (question, choice), request, echo in zip(picked, requests, echoed, strict=True):
             if echo.error is not None or question.key in self.ledger.invalid:
                 continue  # one that fails says nothing of the others; the item itself is counted where it is scored
             difference = abs(results[question.places[choice]][0] - echo.logprob)
             self.ledger.differences[question.key] = difference
-            if not difference <= allowed:
-                raise _ways_differ(question, difference, allowed)
+            if not difference <= TOLERANCE:
+                self._require_noise(question, request, echo, difference)
+
+    def _require_noise(self, question: _Question, request: ScoreRequest, echo: Score, difference: float) -> None:
+        """Echo once more: a difference counts unless echo differs from itself as much."""
+        (again,) = self._model.score([request])
+        noise = abs(again.logprob - echo.logprob) if again.error is None else 0.0
+        allowed = TOLERANCE + NOISE_FACTOR * noise
+        if not difference <= allowed:
+            raise _ways_differ(question, difference, allowed)
 
 
 def sampling_of(arguments: Mapping[str, Any], seed: int) -> Sampling:

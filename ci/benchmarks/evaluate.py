@@ -1,7 +1,7 @@
 """Airlock's scoring against the `lm_eval` command, on the same server and the same items, compared item by item.
 
-    ci/bench evaluate [--items 40] [--json FILE]
-    ci/bench evaluate --endpoint http://127.0.0.1:8000 --served-name m --checkpoint DIR [--items 40] [--json FILE]
+    ci/bench evaluate [--items 80] [--json FILE]
+    ci/bench evaluate --endpoint http://127.0.0.1:8000 --served-name m --checkpoint DIR [--items 80] [--json FILE]
 
 Without an endpoint, the demonstration's real model is served by vLLM on loopback for as long as this takes.
 
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--endpoint", help="a server that is up, by TCP; one is started otherwise")
     parser.add_argument("--served-name", help="what that server calls the model")
     parser.add_argument("--checkpoint", type=Path, help="the directory with its tokenizer")
-    parser.add_argument("--items", type=int, default=40)
+    parser.add_argument("--items", type=int, default=80)
     parser.add_argument("--json", type=Path, help="write the figures there too")
     given = parser.parse_args(arguments)
     if given.endpoint and not (given.served_name and given.checkpoint):

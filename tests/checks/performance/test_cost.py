@@ -103,6 +103,6 @@ def test_sample_of_a_tree_is_scored_both_ways(tokenizer: Path) -> None:
     task = _task("A long introduction that all questions share. " * 40, ["red apple", "green leaf"])
     results = run_task(model, task, 1, lambda _: None)
     checked = [result.difference for result in results if result.difference is not None]
-    assert len(checked) == 5
+    assert len(checked) == 4
     assert all(difference == pytest.approx(0.001) for difference in checked)
     assert len(set(itertools.chain.from_iterable(result.logprobs for result in results))) > 2
