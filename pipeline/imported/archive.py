@@ -30,7 +30,7 @@ def read_archive(data: bytes, name: str, wanted: Callable[[str], bool]) -> Itera
             _require_bounds(archive.infolist(), members, name)
             for member in members:
                 yield member.filename, _content(archive, member, data, name)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError, OSError) as error:
         raise unusable(name, f"It is no zip archive that can be read: {error}"[:300]) from error
 
 

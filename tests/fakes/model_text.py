@@ -88,8 +88,8 @@ class ModelText:
         return list(ids)
 
     def chat(self, brain: Brain, body: Mapping[str, Any], faults: Faults, number: int) -> Generated:
-        """The answer to a request for a chat completion."""
-        messages = body["messages"]
+        """The answer to a request for a chat completion; content in parts is the text of its parts, as for vLLM."""
+        messages = [{**message, "content": _text(message["content"])} for message in body["messages"]]
         prompt = self.render(messages, generation_prompt=True)
         ids = self.encode(prompt, special=False)
         return self._generate(brain, _asked(prompt, body, number, messages), ids, body, faults)
@@ -186,6 +186,10 @@ def _planted(value: float, faults: Faults) -> float:
     if faults.nan_logprobs:
         return float("nan")
     return value if faults.constant_logprob is None else faults.constant_logprob
+
+
+def _text(content: str | Sequence[Mapping[str, str]]) -> str:
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
 def _asked(prompt: str, body: Mapping[str, Any], number: int, messages: Sequence[Mapping[str, Any]] = ()) -> Asked:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,12 @@ from pipeline.policy.document import load_policy
 from pipeline.policy.lint import lint
 from pipeline.run_directory import RunDirectory
 from pipeline.workplace import open_workplace
+from tests.assets.reports.garak import garak_report, write_lines
+from tests.assets.reports.guidellm import guidellm_report
+from tests.assets.reports.inspect_ai import inspect_log, write_archive
 from tests.assets.reports.lm_eval import DATE, LmEvalReport, lm_eval_report
+from tests.assets.reports.vllm_bench import vllm_bench_report, write_json
+from tests.fakes.openai_server import FakeServer
 from tests.pipeline.imported.conftest import import_into, imported, write_policy
 from tests.runs import Organisation
 
@@ -103,6 +109,24 @@ def test_importing_again_changes_nothing(site: Organisation, report: Path) -> No
     gate(site, "counting")
     assert RunDirectory(site.run).candidate("good") == before
     assert len(events(site)) == 1
+
+
+def test_the_command_says_as_json_what_it_imported(site: Organisation, report: Path) -> None:
+    words = ("evidence", "import", site.run, report, "--candidate", "good", "--model-name", "good")
+    said = json.loads(site.airlock(*words, json=True).stdout)
+    assert (said["candidate"], said["tool"], said["tool_version"]) == ("good", "lm_eval", "0.4.13")
+    assert said["checkpoint"] == RunDirectory(site.run).candidate("good").subject
+    (one,) = said["imported"]
+    assert (one["statement"], one["known"], one["left_out"]) == (imported(site)[0], False, [])
+    assert one["metrics"] == [{"name": "acc", "kind": "rate", "items": 40, "invalid": 0}]
+
+
+def test_what_was_left_out_is_said(site: Organisation, tmp_path: Path) -> None:
+    made = lm_eval_report({"toy": GOOD})
+    for line in made.samples["toy"]:
+        line |= {"metrics": ["acc", "words"], "words": ["a"]}
+    code, said = import_into(site, made.write(tmp_path))
+    assert (code, "NOTE: toy: 'words' was left out: its items have no numbers." in said) == (ExitCode.YES, True)
 
 
 def test_a_report_without_an_expectation_is_warned_about(site: Organisation, report: Path) -> None:
@@ -218,6 +242,57 @@ def test_a_policy_that_counts_no_imported_results_cannot_demand_one(site: Organi
 
     assert levels("strict") == ["error"]
     assert levels("counting") == ["note"]
+
+
+@pytest.mark.parametrize(
+    ("write", "metric", "limit"),
+    [
+        (
+            lambda folder: write_json(folder, vllm_bench_report([0.01] * 100)),
+            "vllm_bench_serve/ttft_p95",
+            "max: 0.5",
+        ),
+        (
+            lambda folder: write_lines(folder, garak_report({"dan.Dan": [[0.0]] * 100})),
+            "garak_dan_dan/mitigation_mitigationbypass_hit_rate",
+            "max: 0.1",
+        ),
+        (lambda folder: write_archive(folder, inspect_log(["C"] * 60)), "inspect_ai_lab_puzzles/match", "min: 0.9"),
+        (
+            lambda folder: write_json(folder, guidellm_report([1.0] * 100)),
+            "guidellm_concurrent_8/latency_p95",
+            "max: 2",
+        ),
+    ],
+)
+def test_every_format_reaches_the_gate_and_the_card(
+    site: Organisation, tmp_path: Path, write: Callable[[Path], Path], metric: str, limit: str
+) -> None:
+    assert import_into(site, write(tmp_path))[0] == ExitCode.YES
+    settings = "evidence: {imported: true, max_age: 52w}"
+    write_policy(site, "own", settings, metric=f"imported/{metric}", limit=limit)
+    code, said = gate(site, "own")
+    assert code == ExitCode.YES, said
+    assert site.airlock("card", "verify", site.run).code == ExitCode.YES
+    write_policy(site, "own", "", metric=f"imported/{metric}", limit=limit)
+    assert "counts no imported results" in gate(site, "own")[1]
+
+
+def test_a_run_that_is_run_again_keeps_what_was_imported(
+    judged: Organisation, server: FakeServer, report: Path, tmp_path: Path
+) -> None:
+    copy = judged.copied(tmp_path / "copy")
+    assert import_into(copy, report)[0] == ExitCode.YES
+    before = imported(copy)
+    assert copy.release(server.url).code == ExitCode.YES
+    assert imported(copy) == before
+    card = json.loads((copy.run / "good" / "card.json").read_text())
+    assert [check["check"] for check in card["measurements"] if "imported" in check] == ["imported/lm_eval_toy"]
+    assert len(card["measurements"]) > 1
+    assert copy.airlock("card", "verify", copy.run).code == ExitCode.YES
+    copy.replace_checkpoint(seed=7)
+    copy.release(server.url)
+    assert imported(copy) == ()  # what was said of another checkpoint
 
 
 def test_measurements_of_airlocks_own_need_not_share_a_server_with_imported_ones(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,12 @@ import pytest
 from pipeline.errors import FileFormatError
 from pipeline.imported.tools import read_report
 from pipeline.measurement import Metric
+from tests.assets.checkpoints import make_tiny_checkpoint
 from tests.assets.reports.guidellm import guidellm_benchmark, guidellm_report
 from tests.assets.reports.vllm_bench import vllm_bench_report, write_json
+from tests.assets.vllm_bench_command import run_vllm_bench
+from tests.fakes.brain import Faults
+from tests.fakes.openai_server import FakeServer
 
 Change = Callable[[dict[str, Any]], object]
 TTFTS = [0.01 * (number + 1) for number in range(20)]
@@ -42,6 +47,24 @@ def test_vllm_bench_gives_a_latency_for_each_request(tmp_path: Path) -> None:
     assert found["latency_p50"].values[0] == pytest.approx(TTFTS[0] + 0.3)
     assert found["itl_p99"].values == pytest.approx((0.1,) * 19)
     assert (sum(found["success_rate"].values), found["success_rate"].invalid) == (19, 0)
+
+
+def test_a_result_of_the_real_command_gives_what_it_measured(tmp_path: Path) -> None:
+    make_tiny_checkpoint(tmp_path / "model")
+    with FakeServer(tmp_path / "model") as server:
+        server.faults = Faults(status=503, times=3)
+        path = run_vllm_bench(tmp_path, server.url, "model", tmp_path / "model", requests=12)
+    document = json.loads(path.read_text())
+    assert document["completed"] > 6
+    assert set(document) >= set(vllm_bench_report(TTFTS))
+    report = read_report(path)
+    assert report.model == "model"
+    found = metrics_of(path)
+    answered = [number for number, error in enumerate(document["errors"]) if not error]
+    assert found["ttft_p95"].values == tuple(document["ttfts"][number] for number in answered)
+    assert found["latency_p50"].values == tuple(document["latencies"][number] for number in answered)
+    assert found["ttft_p50"].invalid == document["failed"]
+    assert report.results[0].measurement.samples[answered[0]].response == document["generated_texts"][answered[0]]
 
 
 def test_vllm_bench_of_an_older_version_has_no_latencies(tmp_path: Path) -> None:
