@@ -21,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     log = verbs.add_parser("log", help="print the log's entries, after verifying them")
     log.add_argument("--event", metavar="E", help="only this kind of event")
     log.add_argument("--subject", metavar="DIGEST", help="only entries about this checkpoint")
-    verify = verbs.add_parser("verify", help="verify the whole log, and print its head for keeping elsewhere")
+    verify = verbs.add_parser(
+        "verify", help="verify the whole log and every measurement's samples, and print the head for keeping elsewhere"
+    )
     verify.add_argument("--head", metavar="N:DIGEST", help="a head printed earlier, which the log must continue")
     replay = verbs.add_parser("replay", help="recompute a decision from stored evidence and policy, and compare")
     replay.add_argument("decision", metavar="DIGEST", help="the digest of the decision")
@@ -57,13 +59,25 @@ def _log(arguments: argparse.Namespace, output: Output) -> ExitCode:
 
 
 def _verify(arguments: argparse.Namespace, output: Output) -> ExitCode:
+    from pipeline.evidence.reconciliation import reconcile_store
+    from pipeline.evidence.store import EvidenceStore
     from pipeline.registry import open_registry
 
     site, log = _open(arguments.site)
     log.verify(open_registry(site).table.witnessed())
     head = log.verify(None if arguments.head is None else _head(arguments.head))
-    document = {"verified": True, "entries": head.entries, "head": f"{head.entries}:{head.last}"}
-    text = f"The log verifies: {head.entries} entries, each signed and chained. Its head is {head.entries}:{head.last}"
+    measured, samples = reconcile_store(EvidenceStore(site.store.path / "evidence", site.pipeline_keys()))
+    document = {
+        "verified": True,
+        "entries": head.entries,
+        "head": f"{head.entries}:{head.last}",
+        "measurements": measured,
+        "samples": samples,
+    }
+    text = (
+        f"The log verifies: {head.entries} entries, each signed and chained. Its head is {head.entries}:{head.last}\n"
+        f"The evidence verifies: {measured} measurements with {samples} samples, one response for each planned item."
+    )
     output.result(document, text)
     return ExitCode.YES
 

@@ -62,6 +62,7 @@ class MeasurementEvidence:
     """A measurement statement, parsed.  `serving_digest` and `environment_digest` bind how and where it was taken.
 
     `resumed` requests of it were answered in an attempt that was interrupted; `started` is then that attempt's begin.
+    `planned` is how many items each metric was to have, by its name; None where that is not known.
 
     `stopping` is None in statements of before measuring could stop early: they rest on the whole sample.
     """
@@ -79,6 +80,7 @@ class MeasurementEvidence:
     started: datetime
     finished: datetime
     resumed: int = 0
+    planned: Mapping[str, int] | None = None
     stopping: Stopping | None = None
 
     @property

@@ -5,8 +5,8 @@
     ROOT/measured/HEX          which statement answers a cache key
     ROOT/unfinished/           answers to requests of measurements that are not recorded yet (`serving.journal`)
 
-Subjects and measured are an index: they say where to look and are believed in nothing.  Whatever is read through them has its
-digest recomputed, its signature checked and its subject compared.
+Subjects and measured are an index: they say where to look and are believed in nothing.  Whatever is read through them
+has its digest recomputed, its signature checked and its subject compared.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pipeline.digests import Digest, canonical_json, hex_of, parse_digest, sha256
 from pipeline.errors import EvidenceError, FileFormatError
 from pipeline.evidence.blobs import Blobs
 from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, open_envelope, seal
+from pipeline.evidence.reconciliation import Tally
 from pipeline.evidence.records import (
     cache_key,
     measurement_predicate,
     parse_measurement,
-    reconcile,
     statement_payload,
 )
 from pipeline.evidence.samples import read_samples, write_samples
@@ -98,12 +98,14 @@ class EvidenceStore:
         key: SigningKey,
         cached_as: Digest | None = None,
         resumed: int = 0,
+        planned: Mapping[str, int] | None = None,
         imported: Mapping[str, Any] | None = None,
         stopping: Stopping | None = None,
     ) -> MeasurementEvidence:
         """Record a finished check with its samples; `cached_as` is the `cache_key` under which it is found again.
 
-        `resumed` of its requests were answered in an attempt that was interrupted.
+        `resumed` of its requests were answered in an attempt that was interrupted.  `planned` is how many items each
+        metric was to have, by its name; None where that was not said before.
 
         `imported` says where the result of another tool comes from; such a result is in the suite `imported`, and none
         of Airlock's own is.
@@ -111,20 +113,28 @@ class EvidenceStore:
         `stopping` says how many requests it took of how many, and why it stopped there.
 
         Raises:
-            EvidenceError: figures and samples do not belong together (`pipeline.evidence.records.reconcile`), or the
+            EvidenceError: figures and samples do not belong together (`pipeline.evidence.reconciliation`), or the
                 check has a name of the other kind.
             FileFormatError: something in it is not JSON.
             StorageError: the disk failed; the measurement is then not recorded.
         """
         _require_own_suite(measurement, imported)
-        reconcile(measurement)
+        tally = Tally(measurement.check)
+
+        def write(file: BinaryIO) -> None:
+            write_samples(tally.watch(measurement.samples), file)
+            tally.settle(measurement.metrics, planned)
+
+        samples = self._blobs.put_stream(write)
         predicate = measurement_predicate(
             measurement,
             serving=serving,
             environment=environment,
             started=started,
             finished=finished,
-            samples=self._blobs.put_stream(lambda file: write_samples(measurement.samples, file)),
+            samples=samples,
+            count=tally.count,
+            planned=planned,
             key=cached_as,
             resumed=resumed,
             stopping=stopping,
@@ -190,6 +200,10 @@ class EvidenceStore:
         if statement.predicate_type != MEASUREMENT_TYPE:
             raise _wrong(digest, f"it is a '{statement.predicate_type}', not a measurement")
         return parse_measurement(statement)
+
+    def subjects(self) -> tuple[Digest, ...]:
+        """Every checkpoint that there is a statement about, sorted."""
+        return tuple(Digest(f"sha256:{path.stem}") for path in sorted((self._root / "subjects").glob("*.json")))
 
     def statements(self, subject: Digest) -> Iterator[Statement]:
         """Every recorded statement about `subject`, in the order of recording.  Raises EvidenceError."""

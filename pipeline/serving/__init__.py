@@ -6,7 +6,7 @@
     supervisor.py   the program that ends the server whatever ends Airlock, and keeps it from the network
     isolation.py    what keeps it from the network, and the proof
     endpoint.py     a server that is already up
-    client.py       ServedModel: batches, scores, streams
+    client.py       ServedModel: batches, scores, streams;  journal.py  what was answered before a crash
     protocol.py     requests, and answers read without trust;  sse.py  event streams;  tokens.py  token boundaries
     transport.py    HTTP over a unix socket or TCP;  metrics.py  the engine's own numbers, and its liveness
 

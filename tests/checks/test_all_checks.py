@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 
-from checks import built_in_checks
+from checks import built_in_checks, optional_checks
 from checks.contract import Check, Model
 from checks.performance import speed
 from checks.preflight import preflight
 from checks.stability import repeat
-from pipeline.evidence.records import reconcile
+from pipeline.evidence.reconciliation import reconcile
 from pipeline.measurement import Metric
 from pipeline.serving import attach
 from tests.assets.checkpoints import make_tiny_checkpoint
+from tests.fakes.brain import Faults
 from tests.fakes.openai_server import FakeServer
 from tests.fakes.pupil import Pupil
 
+EVERY = (*built_in_checks(), *optional_checks())
+
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServer]:
     checkpoint = make_tiny_checkpoint(tmp_path_factory.mktemp("checks") / "tiny")
-    with FakeServer(checkpoint, Pupil().brain, name="tiny") as server, attach(server.url, checkpoint, "tiny") as model:
+    with FakeServer(checkpoint, Pupil().brain, name="tiny") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def model(server: FakeServer) -> Iterator[Model]:
+    with attach(server.url, server.checkpoint, "tiny") as model:
         preflight(model)
         yield model
 
 
-@pytest.mark.parametrize("check", built_in_checks(), ids=lambda check: check.name)
+@pytest.mark.parametrize("check", EVERY, ids=lambda check: check.name)
 def test_a_check_measures_what_it_declares_and_its_figures_add_up(check: Check, model: Model) -> None:
     units: list[int] = []
     measurement = check.measure(model, 0, units.append)
-    reconcile(measurement)
+    reconcile(measurement, {metric.name: metric.items for metric in check.metrics})
     assert {metric.name for metric in measurement.metrics} == {metric.name for metric in check.metrics}
     assert measurement.check == check.name
     assert measurement.version == check.version
@@ -41,6 +51,19 @@ def test_a_check_measures_what_it_declares_and_its_figures_add_up(check: Check, 
     for metric, declared in zip(measurement.metrics, check.metrics, strict=True):
         assert (metric.kind, metric.unit, metric.better) == (declared.kind, declared.unit, declared.better)
         assert len(metric.values) + metric.invalid == declared.items, metric.name
+
+
+@pytest.mark.parametrize(
+    "check", [check for check in EVERY if check.name != "performance/speed"], ids=lambda check: check.name
+)
+def test_figures_add_up_where_some_requests_fail(check: Check, server: FakeServer, model: Model) -> None:
+    server.faults = Faults(status=400, only=lambda body: hashlib.sha256(body.encode()).digest()[0] < 26)
+    try:
+        measurement = check.measure(model, 0, lambda _units: None)
+    finally:
+        server.faults = Faults()
+    assert any(not sample.valid for sample in measurement.samples)
+    reconcile(measurement, {metric.name: metric.items for metric in check.metrics})
 
 
 def test_names_are_unique_and_say_suite_and_check() -> None:

@@ -45,6 +45,7 @@ class FakeServer:
         socket: Path | None = None,
         port: int = 0,
     ) -> None:
+        self.checkpoint = checkpoint
         self.brain = brain or Brain()
         self.faults = faults or Faults()
         self.pace = pace or Pace()

@@ -16,7 +16,6 @@ from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, seal
 from pipeline.evidence.statement import INSPECTION_TYPE, MEASUREMENT_TYPE, STATEMENT_TYPE, VERIFICATION_TYPE
 from pipeline.evidence.store import EvidenceStore, cache_key
 from pipeline.keys import SigningKey, generate_key
-from pipeline.measurement import Measurement, Metric, Sample
 from tests.pipeline.evidence.builders import DATA, FINISHED, STARTED, SUBJECT, blob_path, measurement, record
 
 OTHER = sha256(b"another checkpoint")
@@ -255,41 +254,6 @@ def test_a_statement_of_another_kind_is_no_measurement_and_no_decision(store: Ev
         store.measurement(digest)
     with pytest.raises(EvidenceError, match="not a decision"):
         store.decision(digest)
-
-
-@pytest.mark.parametrize(
-    ("changed", "problem"),
-    [
-        (replace(measurement(), samples=()), "no samples"),
-        (replace(measurement(), samples=measurement().samples * 2), "two samples"),
-        (replace(measurement(), samples=measurement().samples[1:]), "no sample"),
-        (replace(measurement(), metrics=(Metric("a/b/c", "rate", "ratio", "higher", (), (), invalid=9),)), "invalid"),
-    ],
-)
-def test_figures_without_samples_are_not_recorded(
-    store: EvidenceStore, key: SigningKey, root: Path, changed: Measurement, problem: str
-) -> None:
-    with pytest.raises(EvidenceError, match=problem):
-        store.record_measurement(
-            SUBJECT, "tiny", changed, serving={}, environment={}, started=STARTED, finished=FINISHED, key=key
-        )
-    assert not root.exists()
-
-
-def test_repeated_questions_and_finer_figures_reconcile(store: EvidenceStore, key: SigningKey) -> None:
-    samples = tuple(Sample(f"q#{n}", "p", "r", "same") for n in range(3))
-    metric = Metric("a/b/c", "mean", "seconds", "lower", ("q#0", "q#0.5"), (1.5, 2.5))
-    recorded = store.record_measurement(
-        SUBJECT,
-        "tiny",
-        Measurement("a/b", "1", (DATA,), (metric,), samples, 1),
-        serving={},
-        environment={},
-        started=STARTED,
-        finished=FINISHED,
-        key=key,
-    )
-    assert recorded.sample_count == 3
 
 
 def test_hostile_text_in_samples_survives(store: EvidenceStore, key: SigningKey) -> None:

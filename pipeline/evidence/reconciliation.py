@@ -1,0 +1,141 @@
+"""The proof that answers and figures belong together: one response for every planned item, and no more.
+
+Samples are counted while they pass, on their way to the disk or back from it, and then compared with the metrics:
+
+    once        no two samples have one id, and there is at least one
+    rested on   each item that a metric counts has a sample, and none of them is invalid
+    not lost    each valid sample is counted by a metric that has all its planned items
+    invalid     a metric counts no more items as invalid than there are samples that it does not count
+    planned     counted and invalid items of a metric are no more than its check declared
+
+A check that asks about one item several times numbers its samples `ITEM#1`, `ITEM#2`; a metric counts ITEM, or
+`ITEM#1` and so on, or parts of them.  What was planned is not known of a measurement that stopped early or of another
+tool's; the other rules hold for those too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.errors import EvidenceError
+from pipeline.measurement import Measurement, Metric, Sample
+
+if TYPE_CHECKING:
+    from pipeline.evidence.statement import MeasurementEvidence
+    from pipeline.evidence.store import EvidenceStore
+
+
+class Tally:
+    """The samples of one measurement, counted while they pass.  Of each it keeps the id alone."""
+
+    def __init__(self, check: str) -> None:
+        self._check = check
+        self._ids: set[str] = set()
+        self._invalid: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        """How many samples have passed."""
+        return len(self._ids)
+
+    def watch(self, samples: Iterable[Sample]) -> Iterator[Sample]:
+        """The samples, each counted.  Raises EvidenceError when two have one id."""
+        for sample in samples:
+            if sample.id in self._ids:
+                raise self._wrong(f"two samples are of '{sample.id:.100}'")
+            self._ids.add(sample.id)
+            if not sample.valid:
+                self._invalid.add(sample.id)
+            yield sample
+
+    def settle(self, metrics: Sequence[Metric], planned: Mapping[str, int] | None) -> None:
+        """Compare what has passed with the metrics that rest on it.
+
+        `planned` is the number of items of each metric, by its name; None where it is not known.
+
+        Raises:
+            EvidenceError: they do not belong together.
+        """
+        if not self._ids:
+            raise self._wrong("it has no samples")
+        if planned is not None and set(planned) != {metric.name for metric in metrics}:
+            raise self._wrong("it has other metrics than its check declared")
+        bases = set(map(_item, self._ids))
+        counted: set[str] = set()
+        for metric in metrics:
+            items = set(map(_item, metric.items))
+            self._require_rested(metric, items - bases)
+            self._require_known_invalid(metric, items)
+            if self._is_complete(metric, planned):
+                counted |= items
+        lost = {id_ for id_ in self._ids - self._invalid if _item(id_) not in counted}
+        if lost:
+            raise self._wrong(f"no metric with all its planned items counts the valid sample '{min(lost):.100}'")
+
+    def _require_rested(self, metric: Metric, strangers: set[str]) -> None:
+        if strangers:
+            raise self._wrong(f"{metric.name} counts '{min(strangers):.100}', for which there is no sample")
+        invalid = self._invalid.intersection(metric.items)
+        if invalid:
+            raise self._wrong(f"{metric.name} counts '{min(invalid):.100}', whose sample is invalid")
+
+    def _require_known_invalid(self, metric: Metric, items: set[str]) -> None:
+        exact = set(metric.items)
+        whole = {item for item in items if item in exact}
+        left = sum(id_ not in exact and _item(id_) not in whole for id_ in self._ids) if metric.invalid else 0
+        if not 0 <= metric.invalid <= left:
+            raise self._wrong(f"{metric.name} counts {metric.invalid} items as invalid, and has {left} samples left")
+
+    def _is_complete(self, metric: Metric, planned: Mapping[str, int] | None) -> bool:
+        if planned is None:
+            return True
+        total, wanted = len(metric.items) + metric.invalid, planned[metric.name]
+        if total > wanted:
+            raise self._wrong(f"{metric.name} has {total} items where {wanted} were planned")
+        return total == wanted
+
+    def _wrong(self, problem: str) -> EvidenceError:
+        return EvidenceError(
+            f"the measurement {self._check} does not add up",
+            why=f"One response an item is required, but {problem}.",
+            remedy="Measure again, as nothing rests on it; if it happens again, the check itself is at fault.",
+        )
+
+
+def reconcile(measurement: Measurement, planned: Mapping[str, int] | None = None) -> None:
+    """Check that a measurement's samples and figures belong together.  Raises EvidenceError (see the module)."""
+    tally = Tally(measurement.check)
+    for _ in tally.watch(measurement.samples):
+        pass
+    tally.settle(measurement.metrics, planned)
+
+
+def reconcile_stored(measurement: MeasurementEvidence, store: EvidenceStore) -> int:
+    """Check a recorded measurement against its stored samples; returns how many there are.
+
+    Raises:
+        EvidenceError: the samples are missing, edited, more or fewer than the statement says, or do not add up.
+    """
+    tally = Tally(measurement.check)
+    for _ in tally.watch(store.samples(measurement.samples)):
+        pass
+    if tally.count != measurement.sample_count:
+        raise EvidenceError(
+            f"the measurement {measurement.statement.digest} does not add up",
+            why=f"Its statement says {measurement.sample_count} samples; {tally.count} are stored.",
+            remedy="Find out what signed it; measure again.",
+            subject=measurement.statement.subject,
+        )
+    tally.settle(measurement.metrics, measurement.planned)
+    return tally.count
+
+
+def reconcile_store(store: EvidenceStore) -> tuple[int, int]:
+    """Check every recorded measurement as `reconcile_stored`; returns how many there are, and their samples."""
+    measured = [one for subject in store.subjects() for one in store.evidence(subject).measurements]
+    return len(measured), sum(reconcile_stored(one, store) for one in measured)
+
+
+def _item(id_: str) -> str:
+    return id_.partition("#")[0]
