@@ -35,13 +35,17 @@ class SpeculativeClaim(Document):
 
 
 class Claims(Document):
-    """What the supplier says of the checkpoint; checked, never assumed."""
+    """What the supplier says of the checkpoint; checked, never assumed.
+
+    `labels` say what it is meant for, such as `edge`; policies may have rules for a label.
+    """
 
     parameters: Annotated[float, Field(gt=0)] | None = None
     active_parameters: Annotated[float, Field(gt=0)] | None = None
     context_length: Annotated[int, Field(gt=0)] | None = None
     licence: str | None = None
     languages: tuple[str, ...] = ()
+    labels: tuple[Name, ...] = ()
     base_model: str | None = None
     speculative: SpeculativeClaim | None = None
 

@@ -53,7 +53,7 @@ def _lint(path: Path, site: Path, output: Output) -> ExitCode:
     from pipeline.policy.lint import lint
 
     policy = load_policy(path)
-    problems = lint(policy, _declared(site))
+    problems = lint(policy, _declared(site), _stages(site))
     document = {
         "policy": policy.name,
         "digest": policy.digest,
@@ -66,18 +66,27 @@ def _lint(path: Path, site: Path, output: Output) -> ExitCode:
     return ExitCode.DENIED if errors else ExitCode.YES
 
 
+def _stages(site: Path) -> tuple[str, ...] | None:
+    """The stages of the site's registry, where there is a site."""
+    from pipeline.site import load_site
+
+    return load_site(site).registry.stages if site.exists() else None
+
+
 def _declared(site: Path) -> Mapping[str, Declared]:
     """What can be measured: by the built-in and optional checks, and on the site's own data where there is a site."""
     from checks import known_checks, optional_checks
-    from pipeline.cli.measuring import as_calibrated
+    from pipeline.cli.measuring import as_calibrated, judged_metrics
     from pipeline.policy.runs import full_name
     from pipeline.site import load_site
 
     known = load_site(site) if site.exists() else None
     checks = (*known_checks(known.data.roots if known is not None else ()), *optional_checks())
-    if known is not None:
-        checks = as_calibrated(checks, known)
-    return {full_name(check.name, metric.name): metric for check in checks for metric in check.metrics}
+    if known is None:
+        return {full_name(check.name, metric.name): metric for check in checks for metric in check.metrics}
+    checks = as_calibrated(checks, known)
+    own = {full_name(check.name, metric.name): metric for check in checks for metric in check.metrics}
+    return {**own, **judged_metrics(checks, known)}
 
 
 def _test(path: Path, output: Output) -> ExitCode:

@@ -22,6 +22,7 @@ _TITLES = {
     "evidence.of-this-checkpoint": "All evidence is about this checkpoint",
     "evidence.one-serving": "All measurements were taken on one serving configuration",
     "evidence.in-time": "No evidence is from the future",
+    "evidence.required": "Everything that the policy requires was measured",
     "evidence.consistent": "No two statements about one run disagree",
     "policy.covers-candidate": "A blocking rule of the policy is for this candidate",
     "policy.in-force": "The policy is in force",
@@ -93,6 +94,8 @@ def believable(case: Case, applicable: Sequence[AnyRule], loosened: Sequence[str
     yield _one_serving(measurements)
     yield _in_time(case)
     yield _consistent(measurements)
+    if case.policy.evidence.required:
+        yield _required(case)
     yield _covers(case, applicable)
     yield _in_force(case)
     if loosened:
@@ -146,6 +149,20 @@ def _consistent(measurements: Sequence[MeasurementEvidence]) -> RuleResult:
             remedy = "Find out which one is true and how the other came about, then measure again."
             return _result("evidence.consistent", "fail", why, remedy, evidence=same[1].statement.digest)
     return _result("evidence.consistent", "pass", "No two statements contradict each other.")
+
+
+def _required(case: Case) -> RuleResult:
+    """Every check that the policy requires has a measurement that counts: fresh enough, and on the pinned data."""
+    id_ = "evidence.required"
+    for check in case.policy.evidence.required:
+        runs = [case.runs(name, None) for name in case.measured.names if name.startswith(f"{check}/")]
+        if any(one.counted for one in runs):
+            continue
+        stale = bool(runs) and all(one.stale for one in runs)
+        why = f"'{check}' is required. {runs[0].problem if runs else 'There is no measurement of it.'}"
+        remedy = f"Run the pipeline again with the check '{check}'; finished measurements are not repeated."
+        return _result(id_, "stale" if stale else "missing", why, remedy)
+    return _result(id_, "pass", f"Measured: {', '.join(case.policy.evidence.required)}.")
 
 
 def _covers(case: Case, applicable: Sequence[AnyRule]) -> RuleResult:

@@ -15,6 +15,7 @@ from pipeline.policy.language import (
     MetricRule,
     PolicyFile,
     RegressionRule,
+    SpendingRule,
     duration,
 )
 
@@ -67,6 +68,11 @@ def _settings(old: PolicyFile, new: PolicyFile) -> Iterator[Change]:
             yield Change(
                 direction, f"Data set '{name}' is pinned to {is_pinned or 'nothing'} (was {was_pinned or 'nothing'})."
             )
+    required, demanded = set(before.required), set(after.required)
+    if required != demanded:
+        stricter = required < demanded
+        sentence = f"Checks required: {_said(tuple(sorted(demanded)))} (was {_said(tuple(sorted(required)))})."
+        yield Change("stricter" if stricter else "looser", sentence)
     for words, first, second in (
         ("The stopping rule", old.stopping, new.stopping),
         ("Which candidates must pass", old.candidates, new.candidates),
@@ -105,6 +111,8 @@ def _rule(old: AnyRule, before: EvidenceDemands, new: AnyRule, after: EvidenceDe
         yield from _limits(name, old, new)
     elif isinstance(old, RegressionRule) and isinstance(new, RegressionRule):
         yield from _margins(name, old, new)
+    elif isinstance(old, SpendingRule) and isinstance(new, SpendingRule):
+        yield from _spending(name, old, new)
     elif isinstance(old, FindingRule) and isinstance(new, FindingRule):
         yield from _findings(name, old, new)
     elif isinstance(old, ClaimRule) and isinstance(new, ClaimRule):
@@ -186,6 +194,16 @@ def _margins(name: str, old: RegressionRule, new: RegressionRule) -> Iterator[Ch
         yield from _number(f"{words} of {name}", before, after, higher_is_stricter=False)
     if old.relative_below != new.relative_below:
         yield Change("different", f"The level of the relative margin of {name} is {_said(new.relative_below)}.")
+
+
+def _spending(name: str, old: SpendingRule, new: SpendingRule) -> Iterator[Change]:
+    if old.spends != new.spends:
+        yield Change("different", f"What {name} limits is {new.spends} (was {old.spends}).")
+        return
+    yield from _number(f"the limit of {name}", old.max, new.max, higher_is_stricter=False)
+    yield from _number(
+        f"what {name} reckons for a device and hour", old.per_device_hour, new.per_device_hour, higher_is_stricter=True
+    )
 
 
 def _findings(name: str, old: FindingRule, new: FindingRule) -> Iterator[Change]:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeline.policy.document import Policy
-from pipeline.policy.language import AnyRule, ClaimRule, FindingRule, LimitRule, MetricRule, RegressionRule
+from pipeline.policy.language import (
+    AnyRule,
+    ClaimRule,
+    FindingRule,
+    LimitRule,
+    MetricRule,
+    RegressionRule,
+    SpendingRule,
+)
 
 
 def describe_policy(policy: Policy) -> str:
@@ -20,6 +28,8 @@ def describe_policy(policy: Policy) -> str:
         f"runs that count: {file.evidence.reruns}",
         f"  candidates  {whose} must pass",
     ]
+    if file.evidence.required:
+        lines.append(f"  required    {', '.join(file.evidence.required)}")
     lines += [f"  approvals   {entry.count} by {entry.role}" for entry in file.approvals]
     lines += [f"  looser      {sentence}" for sentence in policy.loosened]
     for rule in policy.rules:
@@ -54,6 +64,8 @@ def demanded(rule: AnyRule) -> str:
         parts = [f"{rule.max_drop:g}" if rule.max_drop is not None else ""]
         parts += [f"{rule.max_relative_drop:.0%} of its value" if rule.max_relative_drop is not None else ""]
         return f"{rule.metric} worse than the baseline by at most {' and '.join(part for part in parts if part)}"
+    if isinstance(rule, SpendingRule):
+        return f"{rule.max:g} {rule.unit} at most for a million tokens, at {rule.per_device_hour:g} a device and hour"
     if isinstance(rule, FindingRule):
         return f"no finding '{rule.finding}' of severity {rule.at_least} or above"
     return _claim(rule)

@@ -14,9 +14,19 @@ from pipeline.policy.case import Case, Judgement, open_case, written
 from pipeline.policy.decision import ApprovalRequirement, Decision, RuleResult, Verdict, Waiver
 from pipeline.policy.document import Policy
 from pipeline.policy.facts import judge_claim, judge_findings
-from pipeline.policy.language import AnyRule, ClaimRule, FindingRule, LimitRule, MetricRule, RegressionRule, Scope
+from pipeline.policy.language import (
+    AnyRule,
+    ClaimRule,
+    FindingRule,
+    LimitRule,
+    MetricRule,
+    RegressionRule,
+    Scope,
+    SpendingRule,
+)
 from pipeline.policy.limits import judge_limit
 from pipeline.policy.regressions import judge_regression
+from pipeline.policy.spending import judge_spending
 from pipeline.policy.waivable import with_waivers
 
 
@@ -107,6 +117,8 @@ def judge(rule: AnyRule, case: Case) -> Judgement:
             return judge_limit(rule, case)
         case RegressionRule():
             return judge_regression(rule, case)
+        case SpendingRule():
+            return judge_spending(rule, case)
         case FindingRule():
             return judge_findings(rule, case)
         case ClaimRule():
@@ -133,10 +145,21 @@ def _in_scope(scope: Scope, case: Case) -> bool:
         return False
     if scope.stages is not None and case.stage is not None and case.stage not in scope.stages:
         return False
+    labels = _labels(case)
+    if scope.labels is not None and labels is not None and not set(scope.labels) & labels:
+        return False
     size = _parameters(case)
     too_small = scope.min_parameters is not None and size is not None and size < scope.min_parameters
     too_large = scope.max_parameters is not None and size is not None and size > scope.max_parameters
     return not (too_small or too_large)
+
+
+def _labels(case: Case) -> frozenset[str] | None:
+    """The labels that the release gave the candidate, as its verification recorded them; None where that is unknown."""
+    verification = case.measured.evidence.verification
+    claims: Any = None if verification is None else verification.predicate.get("claims")
+    labels = claims.get("labels") if isinstance(claims, dict) else None
+    return frozenset(labels) if isinstance(labels, list) and all(isinstance(one, str) for one in labels) else None
 
 
 def _parameters(case: Case) -> float | None:

@@ -23,6 +23,7 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}[hdw]$", description="A number of hours, days or weeks: 30d")]
 RuleId = Annotated[str, Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=100)]
 MetricName = Annotated[str, Field(pattern=r"^[a-z0-9_]+(/[a-z0-9_]+){2}$", description="SUITE/CHECK/METRIC")]
+CheckName = Annotated[str, Field(pattern=r"^[a-z0-9_]+/[a-z0-9_]+$", description="SUITE/CHECK")]
 Glob = Annotated[str, Field(pattern=r"^[a-z0-9.*_-]+$", description="A rule or finding id; * stands for any part")]
 Sha256 = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 
@@ -35,12 +36,17 @@ def duration(text: str) -> timedelta:
 
 
 class Scope(Document):
-    """Which candidates a rule is for; every condition given must hold.  An unknown size counts as within bounds."""
+    """Which candidates a rule is for; every condition given must hold.  An unknown size counts as within bounds.
+
+    `labels` are words of the release on its candidate, such as `edge`: the submitter's own, so a rule that is only for
+    a label is one that the submitter can leave behind.  The decision names the rules that did not apply.
+    """
 
     candidates: Annotated[tuple[str, ...], Field(min_length=1, description="Names; * stands for any part")] | None = (
         None
     )
     stages: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    labels: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
     min_parameters: Annotated[float, Field(strict=True, gt=0)] | None = None
     max_parameters: Annotated[float, Field(strict=True, gt=0)] | None = None
 
@@ -142,6 +148,24 @@ class RegressionRule(MetricRule):
         return self
 
 
+class SpendingRule(MetricRule):
+    """What a million tokens of output may cost at most, in money or in energy, at the lower bound of the throughput.
+
+    `spends` says which; `per_device_hour` is what one device takes in an hour (its price, or its rated kWh), and `max`
+    is in the same unit.  The devices are those that the measured server spread the model over.
+    """
+
+    metric: MetricName = "performance/speed/throughput"
+    spends: Literal["cost", "energy"]
+    per_device_hour: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+    max: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+
+    @property
+    def unit(self) -> str:
+        """What `max` counts, for messages."""
+        return "kWh" if self.spends == "energy" else "units of money"
+
+
 class FindingRule(RuleBase):
     """Findings of inspection that must be absent, by id, from `at_least` this severity upwards."""
 
@@ -162,7 +186,7 @@ class ClaimRule(RuleBase):
     required: Annotated[bool, Field(strict=True)] = True
 
 
-_TELLING = {"versus": "regression", "finding": "finding", "claim": "claim"}
+_TELLING = {"versus": "regression", "spends": "spending", "finding": "finding", "claim": "claim"}
 
 
 def _kind_of_rule(value: Any) -> str:
@@ -174,11 +198,12 @@ def _kind_of_rule(value: Any) -> str:
 Rule = Annotated[
     Annotated[LimitRule, Tag("limit")]
     | Annotated[RegressionRule, Tag("regression")]
+    | Annotated[SpendingRule, Tag("spending")]
     | Annotated[FindingRule, Tag("finding")]
     | Annotated[ClaimRule, Tag("claim")],
     Discriminator(_kind_of_rule),
 ]
-AnyRule = LimitRule | RegressionRule | FindingRule | ClaimRule
+AnyRule = LimitRule | RegressionRule | SpendingRule | FindingRule | ClaimRule
 
 
 class EvidenceDemands(Document):
@@ -186,7 +211,8 @@ class EvidenceDemands(Document):
 
     `reruns` says which count when a check was run several times on a checkpoint: `every` run must pass, `latest` takes
     the last, `single` denies when there are several.  `imported` says whether results of other tools count, `endpoint`
-    whether those of a server that the pipeline did not start do.  `data` pins data sets to digests.
+    whether those of a server that the pipeline did not start do.  `data` pins data sets to digests.  `required` checks
+    must have a measurement that counts, whether or not a rule limits what it says.
     """
 
     max_age: Duration = "90d"
@@ -196,6 +222,7 @@ class EvidenceDemands(Document):
     imported: Annotated[bool, Field(strict=True)] = False
     endpoint: Annotated[bool, Field(strict=True)] = False
     data: dict[str, Sha256] = Field(default_factory=dict)
+    required: tuple[CheckName, ...] = ()
 
 
 class Approval(Document):

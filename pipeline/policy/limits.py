@@ -10,9 +10,9 @@ from pipeline.policy.decision import Outcome
 from pipeline.policy.graded import Reading
 from pipeline.policy.language import LimitRule, MetricRule
 from pipeline.policy.power import more_for_graded, more_for_mean, more_for_quantile, more_for_rate
-from pipeline.policy.runs import Run
+from pipeline.policy.runs import Run, Runs
 from pipeline.policy.statistics import Bounds
-from pipeline.policy.stopped import counting, unreached
+from pipeline.policy.stopped import counting, sequential, unreached
 from pipeline.policy.words import demand, items, show
 
 
@@ -20,20 +20,25 @@ def judge_limit(rule: LimitRule, case: Case) -> Judgement:
     """Whether the metric keeps its limits with the policy's confidence."""
     runs = case.runs(rule.metric, rule.max_age)
     if not runs.counted:
-        return unmeasured(rule, runs.problem, stale=runs.stale, limit=demand(*rule.bounds, _unit_of(rule)))
+        return unmeasured(rule, runs, demand(*rule.bounds, _unit_of(rule)))
     return worst(counting(case, [(run, list(_judge_run(rule, case, run))) for run in runs.counted]))
 
 
-def unmeasured(rule: MetricRule, problem: str, *, stale: bool, limit: str) -> Judgement:
+def unmeasured(rule: MetricRule, runs: Runs, limit: str) -> Judgement:
     """The judgement when no measurement counts."""
     check = rule.metric.rpartition("/")[0]
     remedy = f"Measure it: run the pipeline again with the check '{check}'; finished measurements are not repeated."
+    if runs.foreign:
+        remedy = (
+            "Run the pipeline again without --endpoint, so that it starts the server itself, or use a policy that says "
+            "'evidence: {endpoint: true}'."
+        )
     if rule.on_imported:
         remedy = (
             "Import a recent report with 'airlock evidence import'; it counts where the policy says "
             "'evidence: {imported: true}'."
         )
-    return Judgement("stale" if stale else "missing", problem, remedy, limit=limit)
+    return Judgement("stale" if runs.stale else "missing", runs.problem, remedy, limit=limit)
 
 
 def unusable(rule: MetricRule, case: Case, run: Run, limit: str) -> Judgement | None:
@@ -128,10 +133,11 @@ def _more(part: Part, bounds: Bounds, confidence: float, low: float | None, high
     grader = part.metric.grader
     if grader is not None:
         reading = Reading(part.graded, 0.0 if part.metric.kind == "rate" else -1.0)
-        return more_for_graded(plain_bounds(part, confidence), part.size, confidence, (low, high), (grader, reading))
+        plain = plain_bounds(part, confidence, sequential=sequential(part.stopping))
+        return more_for_graded(plain, part.size, confidence, (low, high), (grader, reading))
     if part.metric.kind == "quantile":
         return more_for_quantile(part.size, part.metric.quantile or 0.5, confidence)
-    if part.metric.kind == "rate" and part.clusters is None:
+    if part.metric.kind == "rate" and part.clusters is None and not sequential(part.stopping):
         return more_for_rate(bounds.estimate, part.size, confidence, low, high)
     return more_for_mean(bounds, part.size, low, high)
 

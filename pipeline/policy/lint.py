@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, Protocol
@@ -60,14 +60,20 @@ class Problem:
     sentence: str
 
 
-def lint(policy: Policy, declared: Mapping[str, Declared]) -> tuple[Problem, ...]:
-    """Everything to say of `policy`; `declared` are the metrics that exist, by their full names."""
+def lint(
+    policy: Policy, declared: Mapping[str, Declared], stages: Collection[str] | None = None
+) -> tuple[Problem, ...]:
+    """Everything to say of `policy`; `declared` are the metrics that exist, by their full names.
+
+    `stages` are those of the site's registry, where there is a site.
+    """
     problems = [
         *(Problem("warning", None, f"Looser than what it extends: {sentence}") for sentence in policy.loosened),
         *_settings(policy.file),
+        *_required(policy.file, declared),
     ]
     for rule in policy.rules:
-        problems += _scope(rule)
+        problems += _scope(rule, stages)
         if isinstance(rule, MetricRule):
             problems += _metric(rule, policy.file, declared)
     problems += _overlaps(policy.rules)
@@ -89,9 +95,26 @@ def _settings(file: PolicyFile) -> Iterator[Problem]:
         yield Problem("warning", None, f"{file.evidence.max_invalid:.0%} of the answers may be invalid.")
 
 
-def _scope(rule: AnyRule) -> Iterator[Problem]:
+def _required(file: PolicyFile, declared: Mapping[str, Declared]) -> Iterator[Problem]:
+    checks = {name.rpartition("/")[0] for name in declared}
+    for check in file.evidence.required:
+        if check not in checks:
+            yield Problem("error", None, f"It requires '{check}', and there is no such check.")
+
+
+def _scope(rule: AnyRule, stages: Collection[str] | None) -> Iterator[Problem]:
     scope = rule.when
-    if scope is None or scope.min_parameters is None or scope.max_parameters is None:
+    if scope is None:
+        return
+    if scope.labels is not None and rule.severity == "block":
+        labels = ", ".join(scope.labels)
+        yield Problem("warning", rule.id, f"It is only for the label {labels}, which a submitter can leave out.")
+    unknown = sorted(set(scope.stages or ()) - set(stages)) if stages is not None else []
+    if unknown and len(unknown) == len(scope.stages or ()):
+        yield Problem("error", rule.id, f"The site has no stage {', '.join(unknown)}, so the rule is for no promotion.")
+    elif unknown:
+        yield Problem("warning", rule.id, f"The site has no stage {', '.join(unknown)}.")
+    if scope.min_parameters is None or scope.max_parameters is None:
         return
     if scope.min_parameters > scope.max_parameters:
         yield Problem("error", rule.id, "No size is within its bounds, so the rule is for no candidate.")
@@ -115,10 +138,12 @@ def _metric(rule: MetricRule, file: PolicyFile, declared: Mapping[str, Declared]
         yield Problem("error", rule.id, "It asks for slices, and the metric has none.")
     elif rule.slices is not None and rule.slices != "each":
         for column in sorted(set(rule.slices) - set(columns)):
-            yield Problem("note", rule.id, f"It asks for slices by '{column}'; the check names {', '.join(columns)}.")
+            yield Problem("error", rule.id, f"It asks for slices by '{column}'; there are {', '.join(columns)}.")
     yield from _graders(rule, file.confidence, metric.grader)
     if isinstance(rule, LimitRule):
         yield from _limit(rule, file.confidence, metric)
+        if file.stopping == "sequential" and metric.kind == "rate":
+            yield from _stopped_rate(rule, file.confidence, metric)
     elif isinstance(rule, RegressionRule):
         yield from _regression(rule, file.confidence, metric)
 
@@ -188,6 +213,21 @@ def _rate(rule: LimitRule, confidence: float, n: int) -> Iterator[Problem]:
         rule.id,
         f"{n:,} items pass a model whose true rate is {_side(rule)} {reach:.1%} in {_POWER:.0%} of runs, or more.",
     )
+
+
+def _stopped_rate(rule: LimitRule, confidence: float, metric: Declared) -> Iterator[Problem]:
+    """What becomes of a rate's power when bounds have to hold at every look; nothing where no sample would do."""
+    if passing_counts(metric.items, confidence, *rule.bounds) is None:
+        return
+    reach = passable_rate(metric.items, _POWER, confidence, *rule.bounds, grader=metric.grader, sequential=True)
+    count, share = f"{metric.items:,} items", f"in {_POWER:.0%} of runs"
+    if reach is None:
+        words = f"Where measuring may stop early, {count} pass no model {share}: 'stopping: fixed' may, or more items."
+        yield Problem("warning", rule.id, words)
+    else:
+        rate = f"{_side(rule)} {reach:.1%}"
+        words = f"Where measuring may stop early, {count} pass a model whose true rate is {rate} {share}."
+        yield Problem("note", rule.id, words)
 
 
 def _side(rule: LimitRule) -> str:

@@ -64,7 +64,7 @@ def judge_regression(rule: RegressionRule, case: Case) -> Judgement:
     limit = _margin_in_words(rule)
     runs = case.runs(rule.metric, rule.max_age)
     if not runs.counted:
-        return unmeasured(rule, runs.problem, stale=runs.stale, limit=limit)
+        return unmeasured(rule, runs, limit)
     if case.baseline is None:
         return Judgement("missing", "There is no evidence of a baseline to compare with.", _NAME_ONE, limit)
     before = case.baseline.runs(rule.metric, case.at, FOREVER)

@@ -17,6 +17,8 @@ from pipeline.measurement import IMPORTED_SUITE, Metric
 from pipeline.policy.language import EvidenceDemands, duration
 from pipeline.policy.stopped import stopped
 
+_FOREIGN = "It was measured on a server that the pipeline did not start, which the policy does not count."
+
 
 @dataclass(frozen=True)
 class Run:
@@ -33,11 +35,15 @@ class Run:
 
 @dataclass(frozen=True)
 class Runs:
-    """The runs that count, or why none does: `problem` is a sentence, `stale` says that age is all that is wrong."""
+    """The runs that count, or why none does: `problem` is a sentence, `stale` says that age is all that is wrong.
+
+    `foreign` says that every run was measured on a server that the pipeline did not start.
+    """
 
     counted: tuple[Run, ...]
     problem: str = ""
     stale: bool = False
+    foreign: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class Measured:
             return Runs((), f"There is no measurement of '{metric}'.")
         allowed, reasons = self._allowed(every)
         if not allowed:
-            return Runs((), " ".join(sorted(reasons)))
+            return Runs((), " ".join(sorted(reasons)), foreign=reasons == {_FOREIGN})
         fresh = tuple(run for run in allowed if at - run.evidence.finished <= max_age)
         if not fresh:
             newest = allowed[-1].evidence.finished
@@ -98,12 +104,13 @@ class Measured:
             return "It was imported from another tool, and the policy counts no imported results."
         if measurement.imported is not measurement.check.startswith(f"{IMPORTED_SUITE}/"):
             return "It bears the name of what Airlock measured and is imported, or the other way round."
-        serving = measurement.serving
-        if (serving.get("managed") is False or serving.get("endpoint")) and not self.demands.endpoint:
-            return "It was measured on a server that the pipeline did not start, which the policy does not count."
-        options = serving.get("options")
-        if isinstance(options, Mapping) and options.get("load_format", options.get("load-format")) == "dummy":
-            return "It was measured on a server with random weights in place of the checkpoint's."
+        judge = measurement.serving.get("judge")
+        for serving in (measurement.serving, *([judge] if isinstance(judge, Mapping) else [])):
+            if (serving.get("managed") is False or serving.get("endpoint")) and not self.demands.endpoint:
+                return _FOREIGN
+            options = serving.get("options")
+            if isinstance(options, Mapping) and options.get("load_format", options.get("load-format")) == "dummy":
+                return "It was measured on a server with random weights in place of the checkpoint's."
         return None
 
 

@@ -126,7 +126,7 @@ def test_attack_evidence_that_the_pipeline_did_not_sign(
 def test_attack_replayed_old_evidence(site: Organisation) -> None:
     """The same statement as a year ago: old evidence stays old, whoever names it."""
     old = datetime.now(UTC) - timedelta(days=365)
-    moments = {"started": _text(old - timedelta(minutes=1)), "finished": _text(old)}
+    moments: dict[str, Any] = {"started": _text(old - timedelta(minutes=1)), "finished": _text(old)}
     digest = recorded_again(site, **moments)
     _forget(site, measured(site)[0])
     replaced_by = RunDirectory(site.run).candidate("good")
@@ -210,7 +210,7 @@ def test_attack_decision_of_another_candidate_in_the_folder(site: Organisation) 
     assert run.approvals("good") == ()
 
 
-def _now() -> dict[str, str]:
+def _now() -> dict[str, Any]:
     now = datetime.now(UTC)
     return {"started": _text(now - timedelta(seconds=2)), "finished": _text(now - timedelta(seconds=1))}
 

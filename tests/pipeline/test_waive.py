@@ -98,7 +98,7 @@ def waivers_in(ran: Ran) -> Any:
 def reported(site: Organisation, policy: str = "strict", *options: str) -> tuple[Any, str, str, str]:
     """What the gate reports of the waivers in JSON, as a table, in JUnit and in Markdown."""
     junit, merge = site.root / "junit.xml", site.root / "merge.md"
-    command = ("gate", site.run, "--policy", site.root / f"{policy}.yaml", *options)
+    command: tuple[str | Path, ...] = ("gate", site.run, "--policy", site.root / f"{policy}.yaml", *options)
     document = waivers_in(site.airlock(*command, "--junit", junit, "--markdown", merge, json=True))
     return document, site.airlock(*command).stdout, junit.read_text(), merge.read_text()
 

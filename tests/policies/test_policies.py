@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,22 @@ def test_a_built_in_policy_loads_and_loosens_nothing(name: str) -> None:
     assert policy.loosened == ()
     assert all(rule.reason for rule in policy.rules)
     assert parse_policy(policy.canonical) == policy
+
+
+REFERENCE = re.compile(
+    r"EU AI Act (Article [0-9]+(\([0-9a-z]\))*|Annex XI [12]\([0-9]\)(\([a-z]\))?)"
+    r"|GPAI Model Documentation Form: [a-z ]+"
+    r"|NIST AI RMF (GOVERN|MAP|MEASURE|MANAGE) [1-6]\.[0-9]{1,2}"
+    r"|ISO 42001 A\.[0-9]{1,2}(\.[0-9]){0,2}"
+)
+
+
+@pytest.mark.parametrize("name", built_in_names())
+def test_every_rule_that_people_use_names_what_it_serves(name: str) -> None:
+    """A reader finds each rule's items of law and standard, all written in one way."""
+    for rule in load_policy(Path(name)).rules:
+        assert rule.references, rule.id
+        assert [entry for entry in rule.references if not REFERENCE.fullmatch(entry)] == []
 
 
 @pytest.mark.parametrize("path", VALID, ids=lambda path: path.stem)
