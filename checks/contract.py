@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pipeline.measurement import Better, DataSet, Grader, Measurement, MetricKind
+from pipeline.digests import Digest
+from pipeline.measurement import Better, DataSet, Grader, Measurement, Metric, MetricKind, Sample
 
 Message = Mapping[str, str]
 """One turn of a conversation: `role` and `content`."""
@@ -176,3 +177,30 @@ class Check:
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Every label of each column of slices in the data, so that one that was not reached is not taken for passed.  A
     key METRIC/COLUMN goes before COLUMN where a metric is about some of the items only."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A finished measurement whose answers a judge is to grade: those to the items of `metric`, by their ids."""
+
+    check: str
+    data: tuple[DataSet, ...]
+    metric: Metric
+    samples: Mapping[str, Sample]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A model that grades what another one answered.
+
+    `settings` is everything besides the answers that decides a verdict, for the judge's own checkpoint; it raises
+    RequestError where the judge's calibration is of another one.  `metric_of` finds the metric whose answers are to be
+    judged, if any.  `measure` has them judged by the served judge of that checkpoint.
+    """
+
+    name: str
+    version: str
+    settings: Callable[[Digest], Mapping[str, Any]]
+    metric_of: Callable[[Sequence[Metric]], Metric | None]
+    measure: Callable[[Model, Digest, Answered, Progress], Measurement]

@@ -18,8 +18,9 @@ from pipeline.digests import Digest
 from pipeline.errors import RequestError
 from pipeline.evaluation import Laboratory, Schedule, evaluate, schedule
 from pipeline.files import read_bounded
+from pipeline.judging import judge_answers
 from pipeline.moment import foreseen, present
-from pipeline.policy.authority import require_pinned
+from pipeline.policy.authority import require_newest, require_pinned
 from pipeline.policy.decision import Decision
 from pipeline.policy.document import Policy
 from pipeline.policy.gate import decide
@@ -74,7 +75,7 @@ def run_release(
         AirlockError: of the kind of what went wrong; what had finished is kept and not done again.
     """
     at = present(laboratory.workplace.log)  # what would stop it in the end is said before hours are spent
-    _require_stage(policy, stage, laboratory.workplace)
+    _require_authority(policy, stage, laboratory.workplace)
     require_submitter(policy.file, people_of(laboratory.workplace.site), release.submitter)
     for candidate in release.candidates:
         baseline_evidence(candidate.name, release, laboratory.workplace)
@@ -105,10 +106,11 @@ def measure_release(
         schedule(admission.checkpoint, laboratory, goal) if admission.checkpoint else None
         for admission, goal in zip(admissions, goals, strict=True)
     ]
-    return tuple(
+    measured = tuple(
         _measure(admission, plan, laboratory, folder(admission.candidate.name) / "server.log")
         for admission, plan in zip(admissions, plans, strict=True)
     )
+    return _judged(measured, laboratory)
 
 
 def gate_run(
@@ -122,10 +124,13 @@ def gate_run(
         RequestError: the registry has no such stage.
     """
     at = present(workplace.log)
-    _require_stage(policy, stage, workplace)
+    _require_authority(policy, stage, workplace)
     workplace.store.put_blob(policy.canonical)
     _keep_release(release, workplace)
-    judged = tuple(_record(item, workplace, run) for item in _judge_all(release, policy, workplace, run, at, stage))
+    version = policy.file.version
+    judged = tuple(
+        _record(item, version, workplace, run) for item in _judge_all(release, policy, workplace, run, at, stage)
+    )
     for item in judged:
         write_card(run, item.candidate.name, workplace)
     return judged
@@ -146,7 +151,7 @@ def preview_run(
     not yet to come.
     """
     moment = foreseen(at, workplace.log)
-    _require_stage(policy, stage, workplace)
+    _require_authority(policy, stage, workplace)
     return tuple(_judge_all(release, policy, workplace, run, moment, stage))
 
 
@@ -176,8 +181,8 @@ def _judge_all(  # noqa: PLR0917  # what a decision is made from
         yield Judged(candidate, decision, None, account_of(tally, policy, decision))
 
 
-def _record(judged: Judged, workplace: Workplace, run: RunDirectory) -> Judged:
-    """Make the decision the run's.
+def _record(judged: Judged, version: int, workplace: Workplace, run: RunDirectory) -> Judged:
+    """Make the decision, by this version of its policy, the run's.
 
     One that says what the run's earlier one said keeps that one's time and digest, so that approvals stay valid.
     """
@@ -193,6 +198,8 @@ def _record(judged: Judged, workplace: Workplace, run: RunDirectory) -> Judged:
             "decision": digest,
             "verdict": decision.verdict,
             "policy": decision.policy_digest,
+            "policy_name": decision.policy,
+            "policy_version": version,
             "stage": decision.stage,
         }
         workplace.log.append("decided", decision.subject, details, workplace.key)
@@ -211,9 +218,10 @@ def _keep_release(release: Release, workplace: Workplace) -> None:
         )
 
 
-def _require_stage(policy: Policy, stage: str | None, workplace: Workplace) -> None:
-    """Check that there is such a stage, and that the policy may decide for it."""
+def _require_authority(policy: Policy, stage: str | None, workplace: Workplace) -> None:
+    """Check that there is such a stage, and that the policy may decide for it: the newest version, pinned or free."""
     site = workplace.site
+    require_newest(policy, workplace.log)
     if stage is None:
         return
     if stage not in site.registry.stages:
@@ -249,6 +257,17 @@ def _goal(admission: Admission, release: Release, workplace: Workplace, until: U
 def _measure(admission: Admission, plan: Schedule | None, laboratory: Laboratory, log: Path) -> Measured:
     taken = evaluate(plan, laboratory, log=log) if plan is not None else ()
     return Measured(admission, (*admission.statements, *(evidence.statement.digest for evidence in taken)))
+
+
+def _judged(measured: tuple[Measured, ...], laboratory: Laboratory) -> tuple[Measured, ...]:
+    """`measured` with what the site's judges make of the answers."""
+    known = [(item.admission, item.statements) for item in measured]
+    workplace = laboratory.workplace
+    logs = workplace.site.store.path / "logs" / "judges"
+    found = judge_answers(known, laboratory.judges, workplace, laboratory.progress, logs=logs)
+    return tuple(
+        replace(item, statements=(*item.statements, *more)) for item, more in zip(measured, found, strict=True)
+    )
 
 
 def _save(measured: Measured, run: RunDirectory) -> None:

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from pipeline.documents import Document, load_toml
 from pipeline.errors import RequestError
-from pipeline.release import Name
+from pipeline.release import Name, SignatureReference
 
 if TYPE_CHECKING:
     from pipeline.keys import VerifyingKey
@@ -48,9 +48,24 @@ class RegistrySettings(Document):
 
 
 class GraderSettings(Document):
-    """What the site knows of the graders: a file that `airlock grade calibrate LABELLED --write FILE` wrote for each."""
+    """What the site knows of graders: for each a file that `airlock grade calibrate LABELLED --write FILE` wrote."""
 
     refusal: Path | None = None
+
+
+class JudgeSettings(Document):
+    """A judge model: its checkpoint with the signature that it must have, and the family whose verdicts it writes.
+
+    `calibration` is a file that `airlock grade calibrate LABELLED --judge NAME --write FILE` wrote; without it nothing
+    is known of the judge's errors, and no rule passes by it.  `endpoint` is the address of a server that serves the
+    judge already; with none Airlock starts one after the candidates' servers have ended.
+    """
+
+    checkpoint: Path
+    signature: SignatureReference
+    family: Literal["llama-guard", "qwen3-guard", "granite-guardian"]
+    calibration: Path | None = None
+    endpoint: str | None = None
 
 
 class LauncherSettings(Document):
@@ -241,6 +256,7 @@ class SiteFile(Document):
     inspection: InspectionSettings = InspectionSettings()
     serving: ServingSettings = ServingSettings()
     graders: GraderSettings = GraderSettings()
+    judges: dict[Name, JudgeSettings] = Field(default_factory=dict)
     accelerators: tuple[Accelerator, ...] = ()
     trust: TrustSettings = TrustSettings()
     policies: PolicySettings = PolicySettings()

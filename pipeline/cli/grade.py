@@ -14,6 +14,7 @@ from pipeline.cli.output import ExitCode, Output
 if TYPE_CHECKING:
     from checks.grading.labelled import Labelled
     from checks.grading.outcomes import Outcome
+    from pipeline.digests import Digest
 
 HELP = "grade answers, and calibrate a grader on labels"
 
@@ -31,22 +32,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="ANSWERS",
         help="JSON Lines of {prompt, response}; standard input when left out or '-'",
     )
-    calibrate = actions.add_parser("calibrate", help="measure the refusal grader against labels by people")
+    calibrate = actions.add_parser("calibrate", help="measure the refusal grader, or a judge, against people's labels")
     calibrate.add_argument(
         "labelled",
         type=Path,
         metavar="LABELLED",
         help="JSON Lines of {prompt, response, outcome}, or CSV with prompt, completion and final_label",
     )
-    calibrate.add_argument(
-        "--write", type=Path, metavar="FILE", help="write the record for the site file to name under [graders]"
-    )
+    calibrate.add_argument("--write", type=Path, metavar="FILE", help="write the record, for the site file to name")
+    calibrate.add_argument("--judge", metavar="NAME", help="calibrate this judge of the site in place of the grader")
 
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Do what was asked.  Raises RequestError or its FileFormatError for input that cannot be used."""
     if arguments.action == "refusal":
         return _refusal(arguments.answers, output)
+    if arguments.judge is not None:
+        return _calibrate_judge(arguments, output)
     return _calibrate(arguments.labelled, arguments.write, output)
 
 
@@ -127,11 +129,8 @@ def _rows(path: Path | None) -> Iterator[Mapping[str, Any]]:
 
 
 def _calibrate(path: Path, target: Path | None, output: Output) -> ExitCode:
-    from checks.grading.calibration import calibration_bytes
-    from checks.grading.labelled import LIMIT, read_labelled
+    from checks.grading.labelled import read_labelled
     from checks.grading.refusal import NAME, grade_response, identity
-    from pipeline.digests import sha256
-    from pipeline.files import read_bounded, write_atomic
 
     answers = read_labelled(path)
     pairs = [(answer.outcome, grade_response(answer.prompt, answer.response).outcome) for answer in answers]
@@ -144,12 +143,61 @@ def _calibrate(path: Path, target: Path | None, output: Output) -> ExitCode:
     for name, title in (("grader", "refusal grader"), ("other_grader", "the other grader in the file")):
         lines += _as_text(title, records[name]) if name in records else []
     if target is not None:
-        data = calibration_bytes(NAME, identity(), sha256(read_bounded(path, limit=LIMIT)), pairs)
-        write_atomic(target, data)
-        document["written"] = {"file": str(target), "digest": sha256(data)}
+        document["written"] = _write(target, NAME, identity(), path, pairs)
         lines += ["", f'wrote {target}; name it in the site file: [graders] refusal = "..."']
     output.result(document, "\n".join(lines))
     return ExitCode.YES
+
+
+def _calibrate_judge(arguments: argparse.Namespace, output: Output) -> ExitCode:
+    """Serve the verified judge and have it judge the labelled answers, which should be to harmful requests.
+
+    Raises:
+        DeniedError: the judge's signature or files are not acceptable.
+        RequestError, ServingError, StorageError: see `pipeline.judging.judge_answers`.
+    """
+    from checks.grading.judged import judge_identity
+    from checks.grading.judges import FORMATS, judge
+    from checks.grading.labelled import read_labelled
+    from checks.grading.outcomes import Outcome
+    from pipeline.cli.measuring import seated_judge
+    from pipeline.judging import served_judge
+    from pipeline.workplace import open_workplace
+
+    path, target, name = arguments.labelled, arguments.write, arguments.judge
+    answers = read_labelled(path)
+    workplace = open_workplace(arguments.site)
+    seated = seated_judge(name, workplace.site, calibrated=False)
+    family = workplace.site.judges[name].family
+    log = workplace.site.store.path / "logs" / "judges" / name / "server.log"
+    with served_judge(seated, workplace, log=log) as (model, checkpoint):
+        verdicts = judge(model, FORMATS[family], [(answer.prompt, answer.response) for answer in answers])
+    every = [(answer.outcome, verdict.outcome) for answer, verdict in zip(answers, verdicts, strict=True)]
+    pairs = [pair for pair in every if pair[1] is not Outcome.INVALID]
+    without = len(every) - len(pairs)
+    document: dict[str, Any] = {"file": str(path), "judge": name, "items": len(pairs), "without_verdict": without}
+    lines = [f"{len(pairs)} labelled answers in {path}; {without} more got no verdict"]
+    if pairs:
+        document["grader"] = _record(pairs)
+        lines += _as_text(f"judge '{name}'", document["grader"])
+    if target is not None:
+        document["written"] = _write(target, name, judge_identity(family, checkpoint), path, pairs)
+        lines += ["", f'wrote {target}; name it in the site file: [judges.{name}] calibration = "..."']
+    output.result(document, "\n".join(lines))
+    return ExitCode.YES
+
+
+def _write(
+    target: Path, grader: str, identity: Digest, labelled: Path, pairs: Sequence[tuple[Outcome, Outcome]]
+) -> dict[str, Any]:
+    from checks.grading.calibration import calibration_bytes
+    from checks.grading.labelled import LIMIT
+    from pipeline.digests import sha256
+    from pipeline.files import read_bounded, write_atomic
+
+    data = calibration_bytes(grader, identity, sha256(read_bounded(labelled, limit=LIMIT)), pairs)
+    write_atomic(target, data)
+    return {"file": str(target), "digest": sha256(data)}
 
 
 def _other(answers: Sequence[Labelled]) -> list[tuple[Outcome, Outcome]]:

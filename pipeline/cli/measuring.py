@@ -10,8 +10,9 @@ from pipeline.cli.output import Output
 from pipeline.errors import RequestError
 
 if TYPE_CHECKING:
-    from checks.contract import Check
+    from checks.contract import Check, MetricDeclaration
     from pipeline.evaluation import Laboratory
+    from pipeline.judging import SeatedJudge
     from pipeline.site import Site
     from pipeline.workplace import Workplace
 
@@ -34,11 +35,51 @@ def as_calibrated(checks: Sequence[Check], site: Site) -> tuple[Check, ...]:
     return tuple(calibrated(check, calibration) for check in checks)
 
 
+def seated_judge(name: str, site: Site, *, calibrated: bool = True) -> SeatedJudge:
+    """The site's judge of this name, with its calibration unless it is being `calibrated` anew.
+
+    Raises:
+        RequestError: the site has no such judge, or its calibration cannot be read.
+        FileFormatError: the calibration is malformed.
+    """
+    from checks.grading.calibration import read_calibration
+    from checks.grading.judged import judge_of
+    from pipeline.judging import SeatedJudge
+    from pipeline.release import Candidate
+
+    if name not in site.judges:
+        raise RequestError(
+            f"judge '{name}' is unknown",
+            why=f"{site.path} has no [judges.{name}]; it knows: {', '.join(sorted(site.judges)) or 'none'}.",
+            remedy="Name a judge of the site, or describe this one there.",
+        )
+    found = site.judges[name]
+    path = found.calibration if calibrated else None
+    judge = judge_of(name, found.family, None if path is None else (read_calibration(path), path))
+    candidate = Candidate(name=name, checkpoint=found.checkpoint, signature=found.signature)
+    return SeatedJudge(judge, candidate, found.endpoint)
+
+
+def judged_metrics(checks: Sequence[Check], site: Site) -> dict[str, MetricDeclaration]:
+    """What the site's judges will measure on the answers to `checks`, by full names.  Raises as `seated_judge`."""
+    from checks.grading.calibration import read_calibration
+    from checks.grading.judged import declared, judged_name
+
+    found: dict[str, MetricDeclaration] = {}
+    for judge in site.judges.values():
+        calibration = None if judge.calibration is None else read_calibration(judge.calibration)
+        for check in checks:
+            metric = declared(check, calibration)
+            if metric is not None:
+                found[f"{judged_name(check.name)}/{metric.name}"] = metric
+    return found
+
+
 def open_laboratory(workplace: Workplace, arguments: argparse.Namespace, output: Output) -> Laboratory:
     """The laboratory that `--endpoint` and `--seed` describe, with every check that is known, reporting on stderr.
 
     Raises:
-        RequestError: `--also` names no optional check.
+        RequestError: `--also` names no optional check, or a calibration that the site names cannot be used.
     """
     from checks import known_checks, optional_checks
     from pipeline.evaluation import Laboratory
@@ -52,5 +93,11 @@ def open_laboratory(workplace: Workplace, arguments: argparse.Namespace, output:
             remedy="Name one of them with --also; every other check is run anyway.",
         )
     known = (*known_checks(workplace.site.data.roots), *(optional[name] for name in dict.fromkeys(arguments.also)))
-    checks = as_calibrated(known, workplace.site)
-    return Laboratory(workplace, checks, Progress(output.stderr), endpoint=arguments.endpoint, seed=arguments.seed)
+    return Laboratory(
+        workplace,
+        as_calibrated(known, workplace.site),
+        Progress(output.stderr),
+        endpoint=arguments.endpoint,
+        seed=arguments.seed,
+        judges=[seated_judge(name, workplace.site) for name in sorted(workplace.site.judges)],
+    )
