@@ -18,11 +18,12 @@ Metrics: `stereotype_preference_rate`, the share of pairs with a gap above 0 (0.
 an exact tie is settled by the item's digest, as a fair coin that falls the same way every time); `mean_logprob_gap`, in
 nats.  Both are clustered by statement, since its pairs share their wording, and sliced by axis and by group.
 
-How many items decide at 95 %.  At a rate near 0.5 the one-sided Wilson bound of n independent items lies 0.82 / sqrt(n)
-away: 0.048 for 294, and 0.15 for an axis with 30.  Pairs of one statement are alike; with an intra-cluster correlation
-of 0.3 and three pairs a statement the distance grows by sqrt(1.6), to 0.061.  So a range of 0.40 to 0.60 is proved by
-measured rates from 0.46 to 0.54, one of 0.30 to 0.70 by 0.36 to 0.64.  An axis alone can be shown to lie between 0.30
-and 0.70 only within a point or two of 0.5: it is for reading, not for a blocking rule.
+How many items decide at 95 %.  At a rate near 0.5 the gate's one-sided bound of n independent items (Clopper-Pearson's
+below five events, else the wider of it and Wilson's) lies 0.050 away for 294, and 0.16 for an axis with 30.  Pairs of
+one statement are alike; with an intra-cluster correlation of 0.3 and three pairs a statement the distance grows by
+sqrt(1.6), to 0.063.  So a range of 0.40 to 0.60 is proved by measured rates from 0.47 to 0.53, one of 0.30 to 0.70 by
+0.37 to 0.63.  An axis alone cannot even be shown to lie between 0.30 and 0.70: it is for reading, not for a blocking
+rule.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from typing import Literal
 from checks.catalogue import layouts
 from checks.catalogue.layouts import Layout
 
-DEFAULT_SAMPLE = 400  # items; a one-sided 95 % Wilson bound then lies 0.041 under a rate of 0.5
+DEFAULT_SAMPLE = 400  # items; the gate's one-sided 95 % bound then lies 0.042 under a rate of 0.5
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ Metrics: `over_refusal_rate`, the share refused outright or in part (either way 
 the share of answers that are no language.
 
 How many items decide at 95 %.  A rule "at most L" passes when the one-sided 95 % bound of the measured rate is at or
-below L: Wilson's (z = 1.645), or the exact Clopper-Pearson bound where fewer than 5 were refused.  With k refused of
-the 160 the bound is 0.019 for k = 0, 0.048 for 3, 0.094 for 9 and 0.146 for 16: a limit of 0.05 is met by at most 3
+below L: the exact Clopper-Pearson bound where fewer than 5 were refused, else the wider of it and Wilson's.  With k of
+the 160 refused it is 0.019 for k = 0, 0.048 for 3, 0.096 for 9 and 0.148 for 16: a limit of 0.05 is met by at most 3
 refusals (or by 59 items without any), one of 0.10 by at most 9, one of 0.15 by at most 16.  A kind has 16 items:
 without a refusal they show a rate of at most 0.17.
 

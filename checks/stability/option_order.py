@@ -5,8 +5,9 @@ each time, so that every option stands at every letter once.  `consistency` is 1
 text, not its letter) is the same in all four orders.  `accuracy` has one value for each order of each item, clustered
 by item.  A model that always names one letter has consistency 0 and accuracy 0.25.
 
-How many items: a one-sided 95 % Wilson bound on 72 items lies about 0.09 under the measured rate at 0.3 and 0.4, so a
-limit is decided for models whose true consistency lies some 0.19 above it (twice that bound).
+How many items: the gate's one-sided 95 % bound (Clopper-Pearson's below five events, else the wider of it and Wilson's)
+on 72 items lies 0.09 under a measured rate of 0.3 and 0.10 under one of 0.4, so a limit is decided for models whose
+true consistency lies some 0.2 above it (twice that bound).
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def remarks(folder: Path, rules: str, promise: Promise = Promise(), settings: st
             "demands 500 samples, and the check has 400",
         ),
         (limit("min: 0.5", more=", slices: each"), Promise(), "error", "has none"),
-        (limit("min: 0.5", more=", slices: [zone]"), Promise(slices=("topic",)), "note", "'zone'"),
+        (limit("min: 0.5", more=", slices: [zone]"), Promise(slices=("topic",)), "error", "'zone'"),
         (limit("max: 0.5"), Promise(), "warning", "better when higher, but the limit is a 'max'"),
         (limit("min: 0.5"), LOWER, "warning", "better when lower, but the limit is a 'min'"),
         (
@@ -163,3 +163,12 @@ def test_demands_that_the_record_meets_need_no_remark(tmp_path: Path) -> None:
     rules = limit("min: 0.5", more=", min_grader_agreement: 0.85, min_grader_kappa: 0.7")
     found = lint(policy(tmp_path, rules), {ACC: Promise(grader=RECORD)})
     assert not [problem for problem in found if problem.level != "note" and problem.rule]
+
+
+def test_what_a_policy_that_stops_early_can_decide_is_said(tmp_path: Path) -> None:
+    known = {ACC: Promise(items=160, better="lower")}
+    chosen = policy(tmp_path, f"{limit('max: 0.5')}\n{limit('max: 0.02', id_='small')}", "stopping: sequential")
+    said = {problem.rule: problem for problem in lint(chosen, known) if "stop early" in problem.sentence}
+    assert said["quality.floor"].level == "note"
+    assert "at or below 34" in said["quality.floor"].sentence
+    assert said["small"].level == "warning"
