@@ -105,6 +105,8 @@ def test_stopping_early_asks_less_and_decides_the_same(early: tuple[Runs, Ran, i
     _, whole = everything.run(policy(everything.site, "fixed"))
     assert outcomes(everything.site) == decided
     assert asked < whole - 500
+    assert everything.run(policy(everything.site, "sequential"))[1] == 0  # whole samples serve it as well
+    assert outcomes(everything.site) == decided
 
 
 def test_the_same_policy_again_measures_nothing(early: tuple[Runs, Ran, int]) -> None:

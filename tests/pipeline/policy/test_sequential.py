@@ -115,6 +115,27 @@ def test_means_within_known_ends_are_covered(n: int) -> None:
     assert max(missed) / REPETITIONS <= 0.05
 
 
+@pytest.mark.parametrize("n", [100, 500, 2000])
+@pytest.mark.parametrize(("margin", "changed"), [(0.0, 0.1), (0.05, 0.1), (0.05, 0.3)])
+def test_a_regression_on_the_margin_passes_no_more_often_than_promised(n: int, margin: float, changed: float) -> None:
+    """Drops of paired zeros and ones whose mean is the margin, looked at as the checks look."""
+    random = np.random.default_rng(n)
+    chances = [(changed - margin) / 2, 1 - changed, (changed + margin) / 2]
+    drops = random.choice([-1.0, 0.0, 1.0], (REPETITIONS, n), p=chances)
+    gains, losses = np.cumsum(drops < 0, axis=1), np.cumsum(drops > 0, axis=1)
+    passed = sum(
+        any(_stays_below(int(won[at - 1]), int(lost[at - 1]), at, margin) for at in looks(n))
+        for won, lost in zip(gains, losses, strict=True)
+    )
+    assert passed / REPETITIONS <= ALLOWED
+
+
+@cache
+def _stays_below(gains: int, losses: int, n: int, margin: float) -> bool:
+    column = np.repeat([-1.0, 0.0, 1.0], [gains, n - gains - losses, losses])
+    return capital((column + 1) / 2, (margin + 1) / 2, above=False) >= WON
+
+
 def test_a_bound_is_where_the_gambler_has_won_enough() -> None:
     values = np.random.default_rng(3).beta(0.5, 2.0, 100)
     bounds = anytime_mean(values, CONFIDENCE)
