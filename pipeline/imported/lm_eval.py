@@ -182,7 +182,7 @@ def _metrics(task: str, found: _Task, document: Fields, place: str) -> tuple[lis
             column = Column(identifier(label, place), _better(task, metric, document))
             slices = slices_of([line.value.get("doc") for line in scores.values()])
             for (item, line), kinds in zip(scores.items(), slices, strict=True):
-                column.add(item, finite(line.value[metric]) if _answered(line) else None, slices=kinds)
+                column.add(item, finite(line.value[metric]) if _answered(found.answers[item]) else None, slices=kinds)
             metrics.append(column.metric(place))
     return metrics, tuple(notes)
 

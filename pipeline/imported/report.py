@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from pipeline.digests import Digest, digest_of
@@ -123,9 +123,16 @@ def measurement_of(
     if not 0 < len(samples) <= _MOST_ITEMS:
         raise unusable(place, f"It holds {len(samples):,} items; between 1 and {_MOST_ITEMS:,} can be imported")
     require_distinct([sample.id for sample in samples], place, "items")
+    counted = {item for metric in metrics for item in metric.items}
+    marked = tuple(sample if sample.id in counted else _uncounted(sample) for sample in samples)
     check = f"{IMPORTED_SUITE}/{tool}_{identifier(task, place)}"
     data = DataSet(check.partition("/")[2], version, len(samples), content, UNSTATED)
-    return Measurement(check, READING, (data,), tuple(metrics), tuple(samples), seed)
+    return Measurement(check, READING, (data,), tuple(metrics), marked, seed)
+
+
+def _uncounted(sample: Sample) -> Sample:
+    """A sample that no metric counts: whatever the model said, nothing rests on it."""
+    return replace(sample, valid=False, outcome="invalid" if sample.valid else sample.outcome)
 
 
 def content_of(items: Iterable[tuple[str, str]]) -> Digest:

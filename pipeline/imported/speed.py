@@ -2,8 +2,9 @@
 
 TTFT is the time to the first token, ITL the time from the first token to the last over the tokens after the first, and
 latency the time to the end of the answer: each one value a request, in seconds, under the names that
-`checks.performance.speed` uses.  A total, such as tokens a second over the whole run, is one number without an interval
-and is left out.
+`checks.performance.speed` uses.  A request that failed is invalid for all of them, so that a policy's `max_invalid`
+limits how many may.  A total, such as tokens a second over the whole run, is one number without an interval, and is
+left out.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def measurement_of_requests(tool: str, task: str, requests: Sequence[Request], p
     return measurement_of(
         tool,
         task,
-        [*(metric for metric in metrics if metric.values), _answered(requests, place)],
+        [metric for metric in metrics if metric.values],
         [_sample(request) for request in requests],
         place=place.place,
         content=content_of((request.id, str(request.prompt_tokens)) for request in requests),
@@ -68,14 +69,6 @@ def _quantile(requests: Sequence[Request], name: str, label: str, quantile: floa
     for request in requests:
         if request.error is not None or name in request.seconds:
             column.add(request.id, request.seconds.get(name))
-    return column.metric(place.place)
-
-
-def _answered(requests: Sequence[Request], place: Fields) -> Metric:
-    """The rate of requests that were answered: a failed one is a 0 here, and invalid for the latencies."""
-    column = Column("success_rate", "higher", kind="rate")
-    for request in requests:
-        column.add(request.id, float(request.error is None))
     return column.metric(place.place)
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.digests import canonical_json
 from pipeline.errors import AirlockError
+from pipeline.evidence.reconciliation import reconcile
 from pipeline.imported.tools import TOOLS, read_report
 from pipeline.measurement import Measurement, Metric
 from tests.assets.reports.garak import garak_report, write_lines
@@ -72,6 +73,7 @@ def read_anyhow(write: Callable[[Path], Path], tool: str | None = None) -> None:
             return
         for result in report.results:
             assert canonical_json(_columns(result.measurement))  # a statement can hold it
+            reconcile(result.measurement)
             for metric in result.measurement.metrics:
                 assert all(math.isfinite(value) for value in metric.values)
                 assert metric.name.isascii()

@@ -248,18 +248,22 @@ def test_a_policy_that_counts_no_imported_results_cannot_demand_one(site: Organi
     ("write", "metric", "limit"),
     [
         (
-            lambda folder: write_json(folder, vllm_bench_report([0.01] * 100)),
+            lambda folder: write_json(folder, vllm_bench_report([0.01] * 100, failed=[4])),
             "vllm_bench_serve/ttft_p95",
             "max: 0.5",
         ),
         (
-            lambda folder: write_lines(folder, garak_report({"dan.Dan": [[0.0]] * 100})),
+            lambda folder: write_lines(folder, garak_report({"dan.Dan": [[0.0]] * 100 + [[None]]})),
             "garak_dan_dan/mitigation_mitigationbypass_hit_rate",
             "max: 0.1",
         ),
-        (lambda folder: write_archive(folder, inspect_log(["C"] * 60)), "inspect_ai_lab_puzzles/match", "min: 0.9"),
         (
-            lambda folder: write_json(folder, guidellm_report([1.0] * 100)),
+            lambda folder: write_archive(folder, inspect_log(["C"] * 60 + [float("nan")])),
+            "inspect_ai_lab_puzzles/match",
+            "min: 0.9",
+        ),
+        (
+            lambda folder: write_json(folder, guidellm_report([1.0] * 100, errored=1, incomplete=1)),
             "guidellm_concurrent_8/latency_p95",
             "max: 2",
         ),

@@ -46,7 +46,8 @@ def test_vllm_bench_gives_a_latency_for_each_request(tmp_path: Path) -> None:
     assert dict(zip(ttft.items, ttft.values, strict=True))["7"] == TTFTS[7]
     assert found["latency_p50"].values[0] == pytest.approx(TTFTS[0] + 0.3)
     assert found["itl_p99"].values == pytest.approx((0.1,) * 19)
-    assert (sum(found["success_rate"].values), found["success_rate"].invalid) == (19, 0)
+    samples = report.results[0].measurement.samples
+    assert [(sample.id, sample.outcome) for sample in samples if not sample.valid] == [("3", "failed")]
 
 
 def test_a_result_of_the_real_command_gives_what_it_measured(tmp_path: Path) -> None:
@@ -116,7 +117,7 @@ def test_guidellm_gives_a_latency_for_each_request(tmp_path: Path) -> None:
     assert found["ttft_p50"].values == (0.25, 0.5, 0.75)
     assert found["itl_p50"].values == pytest.approx((0.1, 0.2, 0.3))
     assert found["latency_p95"].invalid == 3  # those in flight at the end too: leaving them out would flatter
-    assert sum(found["success_rate"].values) == 3
+    assert sum(sample.valid for sample in report.results[0].measurement.samples) == 3
 
 
 def test_guidellm_sweeps_give_a_check_for_each_load(tmp_path: Path) -> None:
