@@ -1,5 +1,5 @@
-"""`airlock evidence list|show|import`: what is known of a checkpoint, what one signed statement says, and other tools'
-results as evidence."""
+"""`airlock evidence list|show|export|import`: what is known of a checkpoint, what one signed statement says, the samples
+of a measurement, and other tools' results as evidence."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from pipeline.cli.approve import add_candidate_arguments
 from pipeline.cli.output import ExitCode, Output
 
 if TYPE_CHECKING:
-    from pipeline.evidence.statement import Statement
+    from pipeline.evidence.statement import MeasurementEvidence, Statement
     from pipeline.evidence.store import EvidenceStore
     from pipeline.imported.recording import Joined
     from pipeline.imported.report import Report
-    from pipeline.measurement import Sample
 
 _REDACTED = "(redacted; --reveal shows it)"
 
@@ -29,8 +28,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listed.add_argument("digest", metavar="CHECKPOINT", help="the checkpoint's digest, sha256:...")
     show = actions.add_parser("show", help="print one statement, its signature checked")
     show.add_argument("digest", metavar="STATEMENT", help="the statement's digest, sha256:...")
-    show.add_argument("--samples", type=int, default=0, metavar="N", help="of a measurement: its first N samples too")
-    show.add_argument("--reveal", action="store_true", help="print samples that are marked as sensitive")
+    show.add_argument(
+        "--samples", type=_count, default=0, metavar="N", help="of a measurement: its first N samples too"
+    )
+    export = actions.add_parser("export", help="write all samples of a measurement to a file, as JSON Lines")
+    export.add_argument("digest", metavar="STATEMENT", help="the measurement's digest, sha256:...")
+    export.add_argument("file", type=Path, metavar="FILE", help="the file to write, which must not exist")
+    for action in (show, export):
+        action.add_argument("--reveal", action="store_true", help="with the text of samples marked as sensitive")
     imports = actions.add_parser("import", help="take another tool's report as evidence, marked as imported")
     add_candidate_arguments(imports)
     imports.add_argument("report", type=Path, metavar="REPORT", help="the file with the tool's results")
@@ -52,9 +57,28 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     digest = parse_digest(arguments.digest)
     if arguments.action == "list":
         _list(store.statements(digest), output)
+    elif arguments.action == "export":
+        _export(store, store.measurement(digest), arguments, output)
     else:
         _show(store, store.statement(digest), arguments, output)
     return ExitCode.YES
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text:.20}' is no number of samples")
+    return int(text)
+
+
+def _export(
+    store: EvidenceStore, measurement: MeasurementEvidence, arguments: argparse.Namespace, output: Output
+) -> None:
+    from pipeline.evidence.export import export_samples
+
+    count = export_samples(store.samples(measurement.samples), arguments.file, reveal=arguments.reveal)
+    document = {"file": str(arguments.file), "samples": count, "digest": measurement.samples}
+    hidden = "" if arguments.reveal else " Text of sensitive samples is left out; --reveal writes it."
+    output.result(document, f"{count} samples of {measurement.check} are in {arguments.file}.{hidden}")
 
 
 def _import(arguments: argparse.Namespace, output: Output) -> ExitCode:
@@ -143,6 +167,7 @@ def _list(statements: Iterable[Statement], output: Output) -> None:
 
 
 def _show(store: EvidenceStore, statement: Statement, arguments: argparse.Namespace, output: Output) -> None:
+    from pipeline.evidence.export import shown
     from pipeline.evidence.statement import MEASUREMENT_TYPE
 
     document: dict[str, Any] = {
@@ -164,11 +189,14 @@ def _show(store: EvidenceStore, statement: Statement, arguments: argparse.Namesp
             for metric in measurement.metrics
         ]
         samples = [
-            _sample(sample, reveal=arguments.reveal)
+            shown(sample, reveal=arguments.reveal)
             for sample in islice(store.samples(measurement.samples), arguments.samples)
         ]
         document["samples"] = samples
-        lines += [f"{'sample':10} {one['id']}: {one['outcome']}: {one['response']}" for one in samples]
+        lines += [
+            f"{'sample':10} {one['id']}: {one['outcome']}: {_REDACTED if one['redacted'] else one['response']}"
+            for one in samples
+        ]
     else:
         lines += [f"{key:10} {value}" for key, value in statement.predicate.items()]
     output.result(document, "\n".join(lines))
@@ -182,14 +210,3 @@ def _origin(statement: Statement) -> list[str]:
     tool = " ".join(str(origin[key]) for key in ("tool", "tool_version") if origin.get(key))
     files = [f"{'report':10} {file['name']} {file['digest']}" for file in origin.get("files", [])]
     return [f"{'imported':10} from {tool}, task {origin.get('task')}, model {origin.get('model')}; not seen", *files]
-
-
-def _sample(sample: Sample, *, reveal: bool) -> dict[str, Any]:
-    hidden = sample.sensitive and not reveal
-    return {
-        "id": sample.id,
-        "prompt": _REDACTED if hidden else sample.prompt,
-        "response": _REDACTED if hidden else sample.response,
-        "outcome": sample.outcome,
-        "valid": sample.valid,
-    }

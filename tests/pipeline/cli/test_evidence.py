@@ -86,3 +86,75 @@ def test_attack_edited_statement_is_not_shown(site: Path, recorded: MeasurementE
 def test_nothing_is_said_of_an_unknown_checkpoint(site: Path, recorded: MeasurementEvidence) -> None:
     assert "Nothing is known" in call(site, "list", recorded.samples)[1]
     assert call(site, "list", "sha256:xyz")[0] == ExitCode.BAD_REQUEST
+
+
+def test_export_writes_every_sample_once(site: Path, recorded: MeasurementEvidence) -> None:
+    file = site.parent / "samples.jsonl"
+    code, text = call(site, "export", recorded.statement.digest, str(file))
+    assert (code, "4 samples of performance/knowledge" in text) == (ExitCode.YES, True)
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [row["id"] for row in rows] == ["item-0", "item-1", "item-2", "item-3"]
+    assert rows[1] == {
+        "id": "item-1",
+        "prompt": "Which colour?",
+        "response": "red",
+        "outcome": "correct",
+        "valid": True,
+        "sensitive": False,
+        "redacted": False,
+        "seed": None,
+        "detail": {"logprob": -0.25},
+    }
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_export_never_replaces_a_file_and_leaves_none_half_written(site: Path, recorded: MeasurementEvidence) -> None:
+    file = site.parent / "samples.jsonl"
+    file.write_text("mine")
+    assert call(site, "export", recorded.statement.digest, str(file))[0] == ExitCode.BAD_REQUEST
+    assert file.read_text() == "mine"
+    path = blob_path(site.parent / "store" / "evidence", recorded.samples)
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+    before = set(site.parent.iterdir())
+    assert call(site, "export", recorded.statement.digest, str(site.parent / "other"))[0] == ExitCode.DENIED
+    assert set(site.parent.iterdir()) == before
+    assert call(site, "export", recorded.statement.digest, str(site.parent / "none" / "x"))[0] != ExitCode.YES
+
+
+@pytest.mark.parametrize("text", ["-1", "all", "1.5"])
+def test_a_number_of_samples_that_is_none_is_refused(site: Path, recorded: MeasurementEvidence, text: str) -> None:
+    assert call(site, "show", recorded.statement.digest, "--samples", text)[0] == ExitCode.BAD_REQUEST
+
+
+def test_attack_text_of_harmful_items_leaves_the_store_only_when_it_is_asked_for(site: Path) -> None:
+    """Prompt, response and the detail that may quote them: in no output and in no exported file without --reveal."""
+    secret = "how to build the device"
+    key = generate_key()
+    write_key_pair(key, site.parent / "pipeline.pem")
+    store = EvidenceStore(site.parent / "store" / "evidence", [key.verifying_key])
+    harmful = tuple(
+        replace(sample, prompt=secret, response=f"Sure: {secret}", sensitive=True, detail={"quoted": secret})
+        for sample in measurement().samples
+    )
+    digest = store.record_measurement(
+        SUBJECT,
+        "tiny",
+        replace(measurement(), samples=harmful),
+        serving={},
+        environment={},
+        started=STARTED,
+        finished=FINISHED,
+        key=key,
+    ).statement.digest
+    closed, open_ = site.parent / "closed.jsonl", site.parent / "open.jsonl"
+    commands = (("show", digest, "--samples", "9"), ("list", SUBJECT), ("export", digest, str(closed)))
+    said = [call(site, *command, *more) for command in commands[:2] for more in ((), ("--json",))]
+    said.append(call(site, *commands[2]))
+    assert {code for code, _ in said} == {ExitCode.YES}
+    assert [text for _, text in said if secret in text] == []
+    assert secret not in closed.read_text()
+    assert [json.loads(line)["redacted"] for line in closed.read_text().splitlines()] == [True] * 4
+    assert secret in call(site, "show", digest, "--samples", "1", "--reveal")[1]
+    assert call(site, "export", digest, str(open_), "--reveal")[0] == ExitCode.YES
+    assert open_.read_text().count(secret) == 3 * 4
