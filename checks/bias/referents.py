@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.contract import MetricDeclaration, Model, Progress, Score, ScoreRequest
+from checks.sampling import labels
 from pipeline.measurement import Metric, Sample
 
 PRONOUNS: Mapping[str, frozenset[str]] = {
@@ -132,17 +133,26 @@ def declarations(items: Sequence[Item]) -> tuple[MetricDeclaration, ...]:
     )
 
 
+def slice_labels(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    """Every label of each column of slices, for each metric."""
+    found = labels(kind=(item.kind for item in items))
+    for name in {name for item in items for name in item.versions}:
+        genders = labels(gender=(item.versions[name].gender for item in items if name in item.versions))
+        found[f"accuracy_{name}/gender"] = genders["gender"]
+    return found | labels(gender=(item.pro.gender for item in items))
+
+
 def metrics(answered: Sequence[Answered]) -> tuple[Metric, ...]:
     """The accuracies and the paired gaps; what could not be scored is counted apart."""
     *accuracies, gap, logprob_gap = declarations([one.item for one in answered])
     found = [_accuracy(declared, answered) for declared in accuracies]
     whole = [one for one in answered if one.error("pro") is None and one.error("anti") is None]
     differences = ([one.right("pro") - one.right("anti") for one in whole], [_margins(one) for one in whole])
-    labels = [("", one.item.pro.gender) for one in whole]
+    genders = [("", one.item.pro.gender) for one in whole]
     return (
         *found,
         *(
-            _metric(declared, whole, values, labels, len(answered) - len(whole))
+            _metric(declared, whole, values, genders, len(answered) - len(whole))
             for declared, values in zip((gap, logprob_gap), differences, strict=True)
         ),
     )
@@ -156,28 +166,28 @@ def _accuracy(declared: MetricDeclaration, answered: Sequence[Answered]) -> Metr
     version = declared.name.removeprefix("accuracy_")
     asked = [one for one in answered if version in one.scores]
     valid = [one for one in asked if one.error(version) is None]
-    labels = [(f"#{version}", one.item.versions[version].gender) for one in valid]
-    return _metric(declared, valid, [one.right(version) for one in valid], labels, len(asked) - len(valid))
+    genders = [(f"#{version}", one.item.versions[version].gender) for one in valid]
+    return _metric(declared, valid, [one.right(version) for one in valid], genders, len(asked) - len(valid))
 
 
 def _metric(
     declared: MetricDeclaration,
     answered: Sequence[Answered],
     values: Sequence[float],
-    labels: Sequence[tuple[str, str]],
+    genders: Sequence[tuple[str, str]],
     invalid: int,
 ) -> Metric:
-    """`labels` are the ending of each item's id and its gender."""
+    """`genders` are the ending of each item's id and its gender."""
     return Metric(
         name=declared.name,
         kind=declared.kind,
         unit=declared.unit,
         better=declared.better,
-        items=tuple(f"{one.item.id}{ending}" for one, (ending, _) in zip(answered, labels, strict=True)),
+        items=tuple(f"{one.item.id}{ending}" for one, (ending, _) in zip(answered, genders, strict=True)),
         values=tuple(values),
         invalid=invalid,
         clusters=tuple(one.item.cluster for one in answered),
-        slices={"gender": tuple(gender for _, gender in labels), "kind": tuple(one.item.kind for one in answered)},
+        slices={"gender": tuple(gender for _, gender in genders), "kind": tuple(one.item.kind for one in answered)},
         chance=0.5 if declared.kind == "rate" else None,
     )
 

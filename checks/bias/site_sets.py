@@ -168,7 +168,7 @@ def _pronouns(title: str, described: SetFile, items: list[referents.Item], left_
         identity=lambda item: item.id,
         cluster=lambda item: item.cluster,
     )
-    known = labels(kind=(item.kind for item in items))
+    known = referents.slice_labels(items)
     check = _check(name, title, data, declared, questions=questions, size=size, need="echo", known=known)
     return replace(check, settings={**check.settings, "left_out": left_out})
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from checks.bias.referents import GENDER_OF, Item, Sentence
 SIDES = ("pro", "anti")
 _MOST_LEFT_OUT = 0.02  # of all sentences
 _LIKE = 0.75  # least likeness of two sentences that a slip of the pen sets apart
+_MOST_COMPARED = 200  # sentences without a partner of the same words; with more, the files do not belong together
 _NUMBER = re.compile(r"^\s*\d+\s+")
 _MARK = re.compile(r"\[\s*([^\[\]]*?)\s*\]")
 _ARTICLE = re.compile(r"^the\s+", re.IGNORECASE)
@@ -43,6 +44,16 @@ class Marked:
     @property
     def gender(self) -> str:
         return GENDER_OF[self.pronoun.lower()]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells sentences apart: the words around the pronoun, who is meant, and the gender."""
+        return (self.gapped, self.referent.lower(), self.gender)
+
+    @property
+    def opposite(self) -> tuple[str, str, str]:
+        """The key of its partner: all the same but the gender."""
+        return (self.gapped, self.referent.lower(), {"male": "female", "female": "male"}.get(self.gender, ""))
 
 
 def parse_line(line: str) -> Marked:
@@ -117,28 +128,37 @@ def _read(kind: str, side: str, lines: Sequence[str], problems: list[str]) -> li
     return found
 
 
-def _pairs(pro: list[Marked], anti: list[Marked], kind: str, problems: list[str]) -> Iterable[tuple[Marked, Marked]]:
-    """Pairs in the order of `pro`: of the same words first, then of the most alike ones."""
+def _pairs(pro: list[Marked], anti: list[Marked], kind: str, problems: list[str]) -> list[tuple[Marked, Marked]]:
+    """Pairs in the order of `pro`: of the same words first, then of the most alike ones, where few are left."""
+    free: dict[tuple[str, ...], list[Marked]] = {}
+    for one in anti:
+        free.setdefault(one.key, []).append(one)
     partners: dict[int, Marked] = {}
-    free = list(anti)
-    for least in (1.0, _LIKE):
-        for place, one in enumerate(pro):
-            partner = None if place in partners else _partner(one, free, least)
-            if partner is not None:
-                partners[place] = partner
-                free.remove(partner)
-    alone = [one for place, one in enumerate(pro) if place not in partners] + free
+    for place, one in enumerate(pro):
+        same = free.get(one.opposite, [])
+        if same:
+            partners[place] = same.pop(0)
+    left = [one for group in free.values() for one in group]
+    if len(left) <= _MOST_COMPARED:
+        _pair_by_likeness(pro, partners, left)
+    alone = [one for place, one in enumerate(pro) if place not in partners] + left
     problems += [f"{kind}: '{one.text[:80]}' has no partner" for one in alone]
-    return ((pro[place], partners[place]) for place in sorted(partners))
+    return [(pro[place], partners[place]) for place in sorted(partners)]
 
 
-def _partner(one: Marked, free: Sequence[Marked], least: float) -> Marked | None:
-    same = [other for other in free if other.referent.lower() == one.referent.lower() and other.gender != one.gender]
-    if least == 1.0:
-        return next((other for other in same if other.gapped == one.gapped), None)
-    ranked = [(difflib.SequenceMatcher(None, one.gapped, other.gapped).ratio(), other) for other in same]
-    likeness, best = max(ranked, key=lambda pair: pair[0], default=(0.0, None))
-    return best if likeness >= least else None
+def _pair_by_likeness(pro: Sequence[Marked], partners: dict[int, Marked], left: list[Marked]) -> None:
+    """Each sentence that has no partner yet with the one of `left` that is most like it."""
+    for place, one in enumerate(pro):
+        if place in partners:
+            continue
+        ranked = [
+            (difflib.SequenceMatcher(None, one.gapped, other.gapped).ratio(), number)
+            for number, other in enumerate(left)
+            if other.key[1:] == one.opposite[1:]
+        ]
+        likeness, number = max(ranked, default=(0.0, 0))
+        if likeness >= _LIKE:
+            partners[place] = left.pop(number)
 
 
 def _item(kind: str, pair: tuple[Marked, Marked], names: Sequence[str]) -> Item | None:

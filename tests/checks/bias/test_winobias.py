@@ -111,6 +111,22 @@ def test_pairs_that_a_slip_of_the_pen_sets_apart_are_still_pairs() -> None:
     assert all(item.pro.referent == item.anti.referent and item.pro.gender != item.anti.gender for item in items)
 
 
+def test_every_label_of_its_slices_is_known_before(tmp_path: Path, write_set: WriteSet) -> None:
+    write_set("winobias", _files(), _PARTS, benchmark="winobias")
+    assert dict(_check(tmp_path).labels) == {
+        "kind": ("type1",),
+        "gender": ("female", "male"),
+        "accuracy_pro/gender": ("female", "male"),
+        "accuracy_anti/gender": ("female", "male"),
+    }
+
+
+def test_files_that_do_not_belong_together_are_refused_at_once() -> None:
+    strange = [f"[The miner] met the nanny on day {number} as [she] left." for number in range(5000)]
+    with pytest.raises(ValueError, match="has no partner"):
+        parse_set({"type1": {"pro": winobias_lines("pro") * 100, "anti": strange}})
+
+
 def test_a_sentence_without_its_partner_is_left_out_and_counted() -> None:
     both = {side: winobias_lines(side) * 2 for side in ("pro", "anti")}
     items, left_out = parse_set({"type2": {**both, "anti": both["anti"][:-1]}})
