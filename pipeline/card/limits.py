@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.evidence.statement import Evidence
+from pipeline.evidence.statement import Evidence, MeasurementEvidence
 
 SUITES = ("performance", "safety", "bias", "stability")
 
@@ -43,6 +43,7 @@ def _observed(evidence: Evidence) -> Iterator[str]:
             f"Airlock did not measure {', '.join(imported)}, and did not see it measured: that these results are of "
             "this checkpoint rests on the word of whoever imported the report."
         )
+    yield from _of_stopping(evidence.measurements)
     for measurement in evidence.measurements:
         invalid = max((metric.invalid for metric in measurement.metrics), default=0)
         if invalid:
@@ -54,6 +55,16 @@ def _observed(evidence: Evidence) -> Iterator[str]:
     machines = [measurement.environment.get("machine") for measurement in evidence.measurements]
     if any(isinstance(machine, Mapping) and machine.get("accelerators") == [] for machine in machines):
         yield "It was measured without an accelerator: the speed on one, and rounding on one, can differ."
+
+
+def _of_stopping(measurements: Sequence[MeasurementEvidence]) -> Iterator[str]:
+    ends = [(one.check, one.stopping) for one in measurements if one.stopping is not None]
+    early = [f"{check} ({end.taken:,} of {end.planned:,} requests)" for check, end in ends if not end.complete]
+    if early:
+        yield (
+            f"Measured until the policy's rules were settled, and no further: {', '.join(early)}. The intervals allow "
+            "for that, and are wider than those of whole samples."
+        )
 
 
 def _of_servers(servers: Sequence[Mapping[str, Any]]) -> Iterator[str]:

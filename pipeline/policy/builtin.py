@@ -15,6 +15,7 @@ from pipeline.policy.case import Case
 from pipeline.policy.decision import Outcome, RuleResult, RuleSeverity
 from pipeline.policy.facts import findings
 from pipeline.policy.language import AnyRule
+from pipeline.policy.stopped import stopped
 
 _TITLES = {
     "signature.verified": "The checkpoint is signed by a signer that the site trusts",
@@ -156,10 +157,14 @@ def _required(case: Case) -> RuleResult:
     id_ = "evidence.required"
     for check in case.policy.evidence.required:
         runs = [case.runs(name, None) for name in case.measured.names if name.startswith(f"{check}/")]
-        if any(one.counted for one in runs):
+        counted = [run.evidence for one in runs for run in one.counted]
+        if any(case.policy.stopping == "sequential" or not stopped(one) for one in counted):
             continue
         stale = bool(runs) and all(one.stale for one in runs)
-        why = f"'{check}' is required. {runs[0].problem if runs else 'There is no measurement of it.'}"
+        problem = runs[0].problem if runs else "There is no measurement of it."
+        if counted:
+            problem = "It was measured until another policy was settled; this one demands whole samples."
+        why = f"'{check}' is required. {problem}"
         remedy = f"Run the pipeline again with the check '{check}'; finished measurements are not repeated."
         return _result(id_, "stale" if stale else "missing", why, remedy)
     return _result(id_, "pass", f"Measured: {', '.join(case.policy.evidence.required)}.")

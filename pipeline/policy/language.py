@@ -248,8 +248,9 @@ class WaiverTerms(Document):
 class PolicyFile(Document):
     """The schema of a policy file.
 
-    `confidence` is that of each one-sided bound.  `stopping: sequential` uses bounds that stay valid when measurement
-    stops early.  `candidates` says which must be GO for the release to be: all, any, or those named.
+    `confidence` is that of each one-sided bound.  `stopping: sequential` ends a check's measurement as soon as its
+    rules are settled, by bounds that hold wherever it stops; `fixed` demands whole samples.  `candidates` says which
+    must be GO for the release to be: all, any, or those named.
     """
 
     api_version: Annotated[Literal["airlock/v1"], Field(alias="apiVersion")]

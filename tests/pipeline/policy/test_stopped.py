@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.card.limits import limits
 from pipeline.evidence.statement import MeasurementEvidence, Stopping
 from pipeline.measurement import Metric
 from pipeline.policy.decision import Decision, Outcome
@@ -169,3 +170,20 @@ def test_drops_without_known_ends_wait_for_the_end(tmp_path: Path) -> None:
 def test_a_card_shows_the_wider_interval_of_what_stopped_early() -> None:
     metric, early = rate(50, 64), Stopping(400, 64, True, 400, (16, 32, 48, 64), True)
     assert summarise(metric, 0.9, early).low < summarise(metric, 0.9).low
+
+
+def test_what_is_required_is_required_whole_where_samples_are_fixed(tmp_path: Path) -> None:
+    required = "evidence: {required: [performance/knowledge]}"
+    rules = limit("min: 0.5", metric="safety/harmful_requests/acc")
+    known = evidence(cut(rate(60, 64), 64), measurement(rate(300, 400), check="safety/harmful_requests"))
+    fixed = policy(tmp_path, rules, required)
+    assert result(decided(fixed, known), "evidence.required").outcome == "missing"
+    assert decided(fixed, known).verdict == "NO-GO"
+    assert decided(policy(tmp_path, rules, f"{required}\n{SEQUENTIAL}"), known).verdict == "GO"
+
+
+def test_a_card_says_what_was_measured_only_until_it_was_settled() -> None:
+    known = evidence(cut(rate(50, 64), 64), measurement(rate(300, 400), check="safety/harmful_requests"))
+    (said,) = [line for line in limits(known) if "settled" in line]
+    assert "performance/knowledge (64 of 400 requests)" in said
+    assert "harmful_requests" not in said
