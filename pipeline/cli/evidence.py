@@ -1,5 +1,5 @@
-"""`airlock evidence list|show|export|import`: what is known of a checkpoint, what one signed statement says, the samples
-of a measurement, and other tools' results as evidence."""
+"""`airlock evidence list|show|export|import`: what is known of a checkpoint, what one signed statement says, the
+samples of a measurement, and other tools' results as evidence."""
 
 from __future__ import annotations
 
@@ -183,6 +183,8 @@ def _show(store: EvidenceStore, statement: Statement, arguments: argparse.Namesp
         measurement = store.measurement(statement.digest)
         lines += [f"{'check':10} {measurement.check} version {measurement.version}, seed {measurement.seed}"]
         lines += _origin(measurement.statement)
+        if measurement.resumed:
+            lines += [f"{'resumed':10} {measurement.resumed} requests were answered in an attempt that was interrupted"]
         lines += [f"{'measured':10} {measurement.started:%Y-%m-%d %H:%M:%S} to {measurement.finished:%H:%M:%S} UTC"]
         lines += [
             f"{'metric':10} {metric.name}: {metric.kind} on {len(metric.values)} items, {metric.invalid} invalid"

@@ -19,10 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.errors import EvidenceError
+from pipeline.evidence.statement import MEASUREMENT_TYPE, MeasurementEvidence
 from pipeline.measurement import Measurement, Metric, Sample
 
 if TYPE_CHECKING:
-    from pipeline.evidence.statement import MeasurementEvidence
     from pipeline.evidence.store import EvidenceStore
 
 
@@ -133,8 +133,12 @@ def reconcile_stored(measurement: MeasurementEvidence, store: EvidenceStore) -> 
 
 def reconcile_store(store: EvidenceStore) -> tuple[int, int]:
     """Check every recorded measurement as `reconcile_stored`; returns how many there are, and their samples."""
-    measured = [one for subject in store.subjects() for one in store.evidence(subject).measurements]
-    return len(measured), sum(reconcile_stored(one, store) for one in measured)
+    measured = samples = 0
+    for statement in (one for subject in store.subjects() for one in store.statements(subject)):
+        if statement.predicate_type == MEASUREMENT_TYPE:
+            samples += reconcile_stored(store.measurement(statement.digest), store)
+            measured += 1
+    return measured, samples
 
 
 def _item(id_: str) -> str:

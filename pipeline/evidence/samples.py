@@ -8,8 +8,9 @@ pair) is written as the inside of a JSON string, and `escaped` says so.
 The same samples give the same bytes: the options of the writer are pinned, row groups end at places that the samples
 alone decide, and the file bears no time.  Older stores hold gzip-compressed JSON Lines; they are read too.
 
-Readers compare the digest first (`pipeline.evidence.blobs`).  Even so no file makes them take much memory: what the
-footer claims is bounded before anything is decompressed, and encodings by which few bytes become many are refused.
+Readers compare the digest first (`pipeline.evidence.blobs`), so that they parse what was signed and nothing else.  Even
+so, what the footer claims is bounded before anything is decompressed, and a dictionary, by which few bytes become many
+texts, is refused.
 """
 
 from __future__ import annotations

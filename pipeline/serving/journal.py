@@ -26,6 +26,7 @@ import hmac
 import json
 import os
 import stat
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -44,9 +45,10 @@ from pipeline.keys import SigningKey
 
 _R = TypeVar("_R")
 _PURPOSE = b"airlock journal of answered requests v1"
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _LINE_LIMIT = 1024**2  # bytes; an answer that needs more is asked again
 _FILE_LIMIT = 4 * 1024**3  # bytes; what is answered beyond is asked again
-_SYNC_LINES = 256  # lines between two syncs: what a power cut, unlike a crash, can lose
+_SYNC_SECONDS = 5.0  # between two syncs: what a power cut, unlike a crash, can lose
 _LONGEST = timedelta(days=7)  # from the first attempt to the last
 
 _Place = tuple[int, int, int]
@@ -69,8 +71,7 @@ SCORES: Form[tuple[Score, ...]] = Form(
 
 def request_digest(path: str, body: Mapping[str, Any]) -> bytes:
     """What makes two requests equal: the path and the whole body."""
-    text = json.dumps([path, body], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(_JSON.encode([path, body]).encode()).digest()
 
 
 class Journal:
@@ -86,10 +87,10 @@ class Journal:
         """Read the file that `descriptor` has open.  Raises EvidenceError when it was edited."""
         self._descriptor = descriptor
         self._path = path
-        self._secret = secret
+        self._keyed = hmac.new(secret, digestmod="sha256")
         self._lines = 0
         self._end = 0
-        self._unsynced = 0
+        self._synced = time.monotonic()
         self._broken = False
         self._known: dict[bytes, deque[_Place]] = defaultdict(deque)
         self._load()
@@ -124,7 +125,7 @@ class Journal:
         """Make what was added survive a power cut too."""
         with contextlib.suppress(OSError):  # as in `add`
             os.fsync(self._descriptor)
-        self._unsynced = 0
+        self._synced = time.monotonic()
 
     def discard(self) -> None:
         """Remove the journal: its measurement is recorded.  Raises StorageError."""
@@ -159,7 +160,7 @@ class Journal:
         self._end += length
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        text = json.dumps(entry, separators=(",", ":"), allow_nan=False).encode()
+        text = _JSON.encode(entry).encode()
         line = self._mac(text, self._lines) + b" " + text + b"\n"
         if self._broken or len(line) > _LINE_LIMIT or self._end + len(line) > _FILE_LIMIT:
             return
@@ -170,8 +171,7 @@ class Journal:
             return
         self._lines += 1
         self._end += len(line)
-        self._unsynced += 1
-        if self._unsynced >= _SYNC_LINES:
+        if time.monotonic() - self._synced >= _SYNC_SECONDS:
             self.sync()
 
     def _entry(self, line: bytes, number: int) -> dict[str, Any]:
@@ -181,7 +181,9 @@ class Journal:
         return dict(json.loads(text))
 
     def _mac(self, text: bytes, number: int) -> bytes:
-        return hmac.new(self._secret, number.to_bytes(8) + text, "sha256").hexdigest().encode()
+        mac = self._keyed.copy()
+        mac.update(number.to_bytes(8) + text)
+        return mac.hexdigest().encode()
 
 
 def _now() -> datetime:
@@ -209,6 +211,7 @@ class Journals:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             if path.is_symlink():
                 raise _not_ours(path)
+            self._sweep()
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             descriptor = os.open(path, flags, 0o600)
         try:
@@ -223,6 +226,13 @@ class Journals:
                 journal.sync()
         finally:
             os.close(descriptor)
+
+    def _sweep(self) -> None:
+        """Remove journals that would be begun anew: their measurements were given up, or recorded by another run."""
+        oldest = (self.clock() - _LONGEST).timestamp()
+        for path in self.root.glob("*.journal"):
+            if path.lstat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
 
     def _secret(self, measurement: Digest) -> bytes:
         private = self.key.private.private_bytes(

@@ -13,7 +13,7 @@ from pipeline.cli.main import execute
 from pipeline.cli.output import ExitCode, Output
 from pipeline.evidence.statement import MeasurementEvidence
 from pipeline.evidence.store import EvidenceStore
-from pipeline.keys import generate_key, write_key_pair
+from pipeline.keys import generate_key, load_signing_key, write_key_pair
 from tests.pipeline.evidence.builders import FINISHED, STARTED, SUBJECT, blob_path, measurement
 
 
@@ -86,6 +86,26 @@ def test_attack_edited_statement_is_not_shown(site: Path, recorded: MeasurementE
 def test_nothing_is_said_of_an_unknown_checkpoint(site: Path, recorded: MeasurementEvidence) -> None:
     assert "Nothing is known" in call(site, "list", recorded.samples)[1]
     assert call(site, "list", "sha256:xyz")[0] == ExitCode.BAD_REQUEST
+
+
+def test_show_says_how_much_came_from_an_interrupted_attempt(site: Path, recorded: MeasurementEvidence) -> None:
+    assert "interrupted" not in call(site, "show", recorded.statement.digest)[1]
+    key = load_signing_key(site.parent / "pipeline.pem")
+    store = EvidenceStore(site.parent / "store" / "evidence", [key.verifying_key])
+    again = store.record_measurement(
+        SUBJECT,
+        "tiny",
+        measurement(),
+        serving={},
+        environment={},
+        started=STARTED,
+        finished=FINISHED,
+        key=key,
+        resumed=3,
+    )
+    code, text = call(site, "show", again.statement.digest)
+    assert code == ExitCode.YES
+    assert "3 requests were answered in an attempt that was interrupted" in text
 
 
 def test_export_writes_every_sample_once(site: Path, recorded: MeasurementEvidence) -> None:

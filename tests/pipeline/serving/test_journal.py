@@ -117,6 +117,17 @@ def test_old_answers_and_those_of_the_future_are_asked_again(journals: Journals,
         assert (again.take(ONE), again.take(TWO), again.begun) == ("new", None, journal.begun)
 
 
+def test_journals_of_measurements_that_were_given_up_are_swept(journals: Journals) -> None:
+    opened(journals, fill)
+    given_up = file_of(journals)
+    with journals.open(OTHER):
+        assert given_up.exists()
+    old = (datetime.now(UTC) - timedelta(days=8)).timestamp()
+    os.utime(given_up, (old, old))
+    with journals.open(OTHER):
+        assert not given_up.exists()
+
+
 def test_a_full_disk_costs_the_protection_and_nothing_else(journals: Journals, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_arguments: object) -> int:
         raise OSError(28, "No space left on device")
