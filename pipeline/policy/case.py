@@ -13,7 +13,7 @@ from pipeline.evidence.statement import Evidence, Stopping
 from pipeline.measurement import Metric
 from pipeline.policy.decision import Interval, Outcome, RuleResult
 from pipeline.policy.graded import Reading, joined
-from pipeline.policy.language import AnyRule, PolicyFile
+from pipeline.policy.language import AnyRule, MetricRule, PolicyFile
 from pipeline.policy.runs import Measured, Runs, max_age
 from pipeline.policy.sequential import anytime_mean, anytime_quantile, unbounded
 from pipeline.policy.statistics import Bounds, Clusters, Values, bounded_mean, bounded_quantile, bounded_rate, encode
@@ -172,13 +172,19 @@ def written(rule: AnyRule, judgement: Judgement, metric: str | None) -> RuleResu
         metric=metric,
         limit=judgement.limit,
         measured=judgement.measured,
-        reason=judgement.reason,
+        reason=_on_whose_word(rule, judgement) + judgement.reason,
         remedy=judgement.remedy,
         evidence=Digest(judgement.evidence) if judgement.evidence else None,
         more_samples=judgement.more_samples,
         minimum=judgement.minimum,
         maximum=judgement.maximum,
     )
+
+
+def _on_whose_word(rule: AnyRule, judgement: Judgement) -> str:
+    """What a number of another tool's is introduced by, wherever the decision is read."""
+    imported = isinstance(rule, MetricRule) and rule.on_imported and judgement.measured is not None
+    return "Imported, on the word of another tool's report: " if imported else ""
 
 
 def part_bounds(part: Part, confidence: float, *, sequential: bool = False) -> Bounds:

@@ -66,6 +66,7 @@ def test_the_policy_decides_whether_imported_results_count(site: Organisation, r
     assert "evidence: {imported: true}" in said
     code, said = gate(site, "counting", "--explain", "quality.imported")
     assert code == ExitCode.YES
+    assert "why         Imported, on the word of another tool's report: Measured 95.0 % on 40 items" in said
     assert "measured by lm_eval 0.4.13 of good, on its report's word; Airlock did not see it" in said
 
 
