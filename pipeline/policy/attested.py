@@ -22,10 +22,12 @@ def vsa_predicate(decision: Decision, digest: Digest) -> dict[str, Any]:
     """The Verification Summary of `decision`, whose signed envelope has `digest`.
 
     PASSED stands for GO alone; `verifiedLevels` names the policy, in the form that the specification leaves to others
-    than SLSA.  The inputs are the decision, the waivers and every statement that the decision was made from.
+    than SLSA, and another level where a rule was waived: who demands the policy's own level takes no waiver.  The
+    inputs are the decision, the waivers and every statement that the decision was made from.
     """
     inputs = (digest, *decision.waivers, *decision.evidence)
     passed = decision.verdict == "GO"
+    level = f"{_property(decision.policy)}{'_WITH_WAIVER' if decision.waived else ''}"
     return {
         "verifier": {"id": VERIFIER},
         "timeVerified": _time(decision),
@@ -35,7 +37,7 @@ def vsa_predicate(decision: Decision, digest: Digest) -> dict[str, Any]:
             {"uri": f"urn:airlock:evidence:{one}", "digest": {"sha256": hex_of(one)}} for one in inputs
         ],
         "verificationResult": "PASSED" if passed else "FAILED",
-        "verifiedLevels": [_property(decision.policy)] if passed else ["FAILED"],
+        "verifiedLevels": [level] if passed else ["FAILED"],
     }
 
 

@@ -112,6 +112,7 @@ def test_a_pass_with_a_waiver_is_marked(tmp_path: Path, bad: Decision) -> None:
     store = EvidenceStore(tmp_path / "evidence", [key.verifying_key])
     results = tuple(replace(entry, outcome="waived") if entry.outcome == "fail" else entry for entry in bad.results)
     waived = replace(bad, results=results, verdict="GO", waivers=(sha256(b"waiver"),))
-    _, simple = (store.statement(one) for one in store.record_summaries(store.record_decision(waived, key), key))
+    summary, simple = (store.statement(one) for one in store.record_summaries(store.record_decision(waived, key), key))
+    assert summary.predicate["verifiedLevels"] == ["AIRLOCK_TEST_WITH_WAIVER"]
     assert "AIRLOCK_TEST_WAIVED_GO" in simple.predicate["properties"]
     assert "with waivers" in markdown([Reported(waived)])
