@@ -5,7 +5,7 @@ Release -> admit -> Checkpoint -> evaluate -> Evidence -> decide -> Decision -> 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline.admission import Admission, admit
 from pipeline.approvals.people import people_of
 from pipeline.approvals.separation import barred_keys, require_submitter
+from pipeline.audit import Entry
 from pipeline.baseline import baseline_evidence, predecessor_of
 from pipeline.digests import Digest
 from pipeline.errors import RequestError
@@ -74,8 +75,9 @@ def run_release(
     Raises:
         AirlockError: of the kind of what went wrong; what had finished is kept and not done again.
     """
-    at = present(laboratory.workplace.log)  # what would stop it in the end is said before hours are spent
-    _require_authority(policy, stage, laboratory.workplace)
+    entries = laboratory.workplace.log.entries()  # what would stop it in the end is said before hours are spent
+    at = present(entries)
+    _require_authority(policy, stage, laboratory.workplace, entries)
     require_submitter(policy.file, people_of(laboratory.workplace.site), release.submitter)
     for candidate in release.candidates:
         baseline_evidence(candidate.name, release, laboratory.workplace)
@@ -123,8 +125,9 @@ def gate_run(
         EvidenceError: stored evidence is missing, edited, unsigned or about another checkpoint.
         RequestError: the registry has no such stage.
     """
-    at = present(workplace.log)
-    _require_authority(policy, stage, workplace)
+    entries = workplace.log.entries()
+    at = present(entries)
+    _require_authority(policy, stage, workplace, entries)
     workplace.store.put_blob(policy.canonical)
     _keep_release(release, workplace)
     version = policy.file.version
@@ -150,8 +153,9 @@ def preview_run(
     Nothing is recorded: the run's decisions stay what they are.  Raises as `gate_run`, and RequestError when `at` is
     not yet to come.
     """
-    moment = foreseen(at, workplace.log)
-    _require_authority(policy, stage, workplace)
+    entries = workplace.log.entries()
+    moment = foreseen(at, entries)
+    _require_authority(policy, stage, workplace, entries)
     return tuple(_judge_all(release, policy, workplace, run, moment, stage))
 
 
@@ -218,10 +222,10 @@ def _keep_release(release: Release, workplace: Workplace) -> None:
         )
 
 
-def _require_authority(policy: Policy, stage: str | None, workplace: Workplace) -> None:
+def _require_authority(policy: Policy, stage: str | None, workplace: Workplace, entries: Sequence[Entry]) -> None:
     """Check that there is such a stage, and that the policy may decide for it: the newest version, pinned or free."""
     site = workplace.site
-    require_newest(policy, workplace.log)
+    require_newest(policy, entries)
     if stage is None:
         return
     if stage not in site.registry.stages:

@@ -5,24 +5,25 @@ With a clock that was set back, expired evidence, waivers and approvals would co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from pipeline.audit import AuditLog
+from pipeline.audit import Entry
 from pipeline.errors import DeniedError, RequestError
 
 _TOLERANCE = timedelta(minutes=5)  # how far a clock may be corrected without anybody looking at it
 
 
-def present(log: AuditLog) -> datetime:
+def present(entries: Sequence[Entry]) -> datetime:
     """The present moment: the clock's time, or that of the newest log entry where a small correction put it behind.
 
+    `entries` are those of the audit log, as `AuditLog.entries` checked them.
+
     Raises:
-        DeniedError: the clock stands well before the newest entry of the log.
-        EvidenceError: the log was edited.
+        DeniedError: the clock stands well before the newest of them.
     """
-    newest, now = _newest(log), datetime.now(UTC)
-    if newest is None:
-        return now
+    now = datetime.now(UTC)
+    newest = max((entry.time for entry in entries), default=now)  # not the last: small steps back must not add up
     if now < newest - _TOLERANCE:
         raise DeniedError(
             "the clock was set back",
@@ -33,14 +34,14 @@ def present(log: AuditLog) -> datetime:
     return max(now, newest)
 
 
-def foreseen(moment: datetime, log: AuditLog) -> datetime:
+def foreseen(moment: datetime, entries: Sequence[Entry]) -> datetime:
     """`moment`, for a look at what will be stale or expired by then.
 
     Raises:
         RequestError: it lies in the past: before now, or before the newest entry of the log.
-        DeniedError, EvidenceError: as `present`.
+        DeniedError: as `present`.
     """
-    now = present(log)
+    now = present(entries)
     if moment < now:
         raise RequestError(
             f"cannot judge as of {moment:%Y-%m-%d %H:%M} UTC",
@@ -49,8 +50,3 @@ def foreseen(moment: datetime, log: AuditLog) -> datetime:
             remedy="Name a moment that is yet to come, or leave --at out; 'airlock audit replay' recomputes the past.",
         )
     return moment.astimezone(UTC)
-
-
-def _newest(log: AuditLog) -> datetime | None:
-    """The newest time that any entry has: single steps back within the tolerance must not add up."""
-    return max((entry.time for entry in log.entries()), default=None)

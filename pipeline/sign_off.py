@@ -17,8 +17,9 @@ from pipeline.errors import ApprovalError, PromotionError, RequestError
 from pipeline.files import read_bounded
 from pipeline.keys import MessageSigner
 from pipeline.moment import present
-from pipeline.policy.authority import require_pinned
+from pipeline.policy.authority import require_newest, require_pinned
 from pipeline.policy.decision import Decision
+from pipeline.policy.document import parse_policy
 from pipeline.registry.interface import CARD, Attachment
 from pipeline.registry.promotion import Promotion, promote
 from pipeline.registry.proof import gather_proof
@@ -61,13 +62,13 @@ def approve_candidate(
         DeniedError: the clock was set back, or the decision was made for another stage than `stage`.
         RequestError: the run has no such candidate, or it was not decided yet.
     """
-    at = present(workplace.log)
+    at = present(workplace.log.entries())
     _, decision, digest = _decided(run, name, workplace)
     _owner(workplace, key, role)
     envelope = make_approval(
         decision, digest, role=role, comment=comment, key=key, expires=expires, stage=stage, says=says, at=at
     )
-    return keep_statement(run, name, workplace, envelope)
+    return _keep(run, name, workplace, envelope, at)
 
 
 def draft_statement(
@@ -82,7 +83,7 @@ def draft_statement(
     says: Says = "approve",
 ) -> bytes:
     """What `approve_candidate` would sign, for somebody to sign keyless with another tool.  Raises as it does."""
-    at = present(workplace.log)
+    at = present(workplace.log.entries())
     _, decision, digest = _decided(run, name, workplace)
     return approval_statement(
         decision, digest, role=role, comment=comment, expires=expires, stage=stage, says=says, at=at
@@ -97,7 +98,10 @@ def keep_statement(run: RunDirectory, name: str, workplace: Workplace, envelope:
         EvidenceError: it is malformed, forged, or by nobody of this site.
         DeniedError, RequestError: as `approve_candidate`.
     """
-    at = present(workplace.log)
+    return _keep(run, name, workplace, envelope, present(workplace.log.entries()))
+
+
+def _keep(run: RunDirectory, name: str, workplace: Workplace, envelope: bytes, at: datetime) -> Signed:
     state, decision, digest = _decided(run, name, workplace)
     voice = read_voice(envelope, people_of(workplace.site), at=at)
     require_stage(decision, voice.stage)
@@ -120,12 +124,15 @@ def keep_statement(run: RunDirectory, name: str, workplace: Workplace, envelope:
     details = {"candidate": name, "decision": digest, "person": person, "role": voice.role, "statement": kept}
     workplace.log.append(voice.says, state.subject, details, workplace.key)
     write_card(run, name, workplace)
-    return Signed(person, voice.says, digest, approvals_of(run, name, workplace, stage=voice.stage).missing)
+    return Signed(person, voice.says, digest, _tally(run, name, workplace, voice.stage, at).missing)
 
 
 def approvals_of(run: RunDirectory, name: str, workplace: Workplace, *, stage: str | None = None) -> Tally:
     """How far the candidate's approvals have come.  Raises as `approve_candidate`."""
-    at = present(workplace.log)
+    return _tally(run, name, workplace, stage, present(workplace.log.entries()))
+
+
+def _tally(run: RunDirectory, name: str, workplace: Workplace, stage: str | None, at: datetime) -> Tally:
     _, decision, digest = _decided(run, name, workplace)
     barred = barred_by(decision, workplace)
     return tally_approvals(
@@ -149,11 +156,13 @@ def promote_candidate(
     """
     from pipeline.registry.opening import open_registry
 
-    at = present(workplace.log)
+    entries = workplace.log.entries()
+    at = present(entries)
     state, decision, digest = _decided(run, name, workplace)
     approvals = run.approvals(name)
     check = check_break_glass if break_glass else check_approvals
     require_stage(decision, stage)
+    require_newest(parse_policy(workplace.store.blob(decision.policy_digest)), entries)
     require_pinned(decision.policy, decision.policy_digest, stage, workplace.site.policies.pinned)
     require_known_submitter(decision, workplace)
     barred = barred_by(decision, workplace)

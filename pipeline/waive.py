@@ -30,14 +30,15 @@ def grant_waiver(run: RunDirectory, name: str, workplace: Workplace, grant: Gran
         RequestError: the candidate was not decided yet, or no rule of the decision has that id.
     """
     decision = _decided(run, name, workplace)
-    envelope = seal(_statement(grant, decision, present(workplace.log)), IN_TOTO_PAYLOAD, [key])
-    return keep_waiver(run, name, workplace, envelope)
+    at = present(workplace.log.entries())
+    envelope = seal(_statement(grant, decision, at), IN_TOTO_PAYLOAD, [key])
+    return _keep(run, name, workplace, envelope, at)
 
 
 def draft_waiver(run: RunDirectory, name: str, workplace: Workplace, grant: Grant) -> bytes:
     """What `grant_waiver` would sign, for somebody to sign keyless with another tool.  Raises as it does."""
     decision = _decided(run, name, workplace)
-    return _statement(grant, decision, present(workplace.log))
+    return _statement(grant, decision, present(workplace.log.entries()))
 
 
 def keep_waiver(run: RunDirectory, name: str, workplace: Workplace, envelope: bytes) -> Waiver:
@@ -47,11 +48,15 @@ def keep_waiver(run: RunDirectory, name: str, workplace: Workplace, envelope: by
         ApprovalError: the policy allows no such waiver, or whoever signed may not grant it; nothing is kept then.
         DeniedError, RequestError: as `grant_waiver`.
     """
+    return _keep(run, name, workplace, envelope, present(workplace.log.entries()))
+
+
+def _keep(run: RunDirectory, name: str, workplace: Workplace, envelope: bytes, at: datetime) -> Waiver:
     decision = _decided(run, name, workplace)
     policy = parse_policy(workplace.store.blob(decision.policy_digest))
     require_known_submitter(decision, workplace)
     barred = barred_by(decision, workplace)
-    tally = _read([envelope], workplace, policy, decision.subject, present(workplace.log), barred)
+    tally = _read([envelope], workplace, policy, decision.subject, at, barred)
     if tally.void:
         raise ApprovalError(
             "the rule cannot be waived so",
@@ -145,7 +150,7 @@ def waivers_by_now(run: RunDirectory, name: str, workplace: Workplace) -> Waiver
         DeniedError: the clock was set back.
         RequestError: the candidate was not decided yet.
     """
-    at = present(workplace.log)
+    at = present(workplace.log.entries())
     decision = _decided(run, name, workplace)
     policy = parse_policy(workplace.store.blob(decision.policy_digest))
     tally = waivers_of(run, name, workplace, policy, at=at, barred=barred_by(decision, workplace))

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     workplace = open_workplace(arguments.site)
     until = None
     if arguments.policy is not None:
-        until = Until(authorised_policy(arguments.policy, workplace.site), present(workplace.log))
+        until = Until(authorised_policy(arguments.policy, workplace.site), present(workplace.log.entries()))
     laboratory = open_laboratory(workplace, arguments, output)
     measured = measure_release(load_release(arguments.release), laboratory, until=until)
     document = {

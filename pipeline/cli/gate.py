@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli.approve import moment
 from pipeline.cli.output import ExitCode, Output
@@ -49,19 +49,21 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     workplace = open_workplace(arguments.site)
     folder = RunDirectory(arguments.run)
     release = load_release(folder.run().release_path)
-    policy = authorised_policy(arguments.policy, workplace.site)
     stage, at = arguments.stage, arguments.at
+    policy = authorised_policy(arguments.policy, workplace.site, remember=at is None)
     if at is None:
         judged = gate_run(release, policy, workplace, folder, stage=stage)
     else:
         judged = preview_run(release, policy, workplace, folder, at=at, stage=stage)
     _write_reports(judged, arguments)
+    verdict = verdicts.on_release(policy, judged)
+    document: dict[str, Any] = {"release": release.name, "verdict": verdict, "preview": at is not None}
+    document["candidates"] = verdicts.to_json(judged)
     text = verdicts.to_text(judged)
     if arguments.explain is not None:
-        text = "\n".join([*verdicts.heading(judged[0]), _explanations(judged, arguments.explain, policy, workplace)])
-    verdict = verdicts.on_release(policy, judged)
-    document = {"release": release.name, "verdict": verdict, "preview": at is not None}
-    output.result({**document, "candidates": verdicts.to_json(judged)}, text)
+        document["explanation"] = _explanations(judged, arguments.explain, policy, workplace)
+        text = "\n".join([*verdicts.heading(judged[0]), document["explanation"]])
+    output.result(document, text)
     return verdicts.exit_code(verdict)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pipeline.audit import Entry
 from pipeline.digests import Digest
 from pipeline.errors import DeniedError, EvidenceError
 from pipeline.evidence.envelope import open_envelope, seal
@@ -19,8 +20,8 @@ from pipeline.site import Site
 POLICY_PAYLOAD = "application/vnd.airlock.policy+json"
 
 
-def authorised_policy(path: Path, site: Site) -> Policy:
-    """The policy at `path`, once the site's demands on policies are met; its version is remembered.
+def authorised_policy(path: Path, site: Site, *, remember: bool = True) -> Policy:
+    """The policy at `path`, once the site's demands on policies are met; its version is remembered, unless for a look.
 
     Raises:
         RequestError: there is no such policy.
@@ -32,7 +33,7 @@ def authorised_policy(path: Path, site: Site) -> Policy:
         signature = signature_path(locate(path))
         sealed = read_bounded(signature) if signature.exists() else None
         require_signed(policy, sealed, [load_verifying_key(key) for key in site.policies.signed_by])
-    require_forward(policy, site.store.path / "policies")
+    require_forward(policy, site.store.path / "policies", remember=remember)
     return policy
 
 
@@ -84,8 +85,25 @@ def require_pinned(policy: str, digest: Digest, stage: str, pinned: Mapping[str,
     )
 
 
-def require_forward(policy: Policy, folder: Path) -> None:
+def require_newest(policy: Policy, entries: Sequence[Entry]) -> None:
+    """Check by the signed log that no newer version of the policy of this name has decided at this site.
+
+    `entries` are those of the audit log: the memory in the store's folder is a file that can be edited, they cannot.
+
+    Raises:
+        DeniedError: one has.
+    """
+    details = (entry.details for entry in entries if entry.event == "decided")
+    versions = [entry.get("policy_version") for entry in details if entry.get("policy_name") == policy.name]
+    newest = max((version for version in versions if isinstance(version, int)), default=0)
+    if policy.file.version < newest:
+        raise _older(policy, newest)
+
+
+def require_forward(policy: Policy, folder: Path, *, remember: bool = True) -> None:
     """Check that no newer version of the policy of this name has decided before, and remember this one's in `folder`.
+
+    Without `remember`, it is only checked.
 
     Raises:
         DeniedError: one has, or the memory of it was edited.
@@ -95,13 +113,18 @@ def require_forward(policy: Policy, folder: Path) -> None:
     newest = _newest(path) if path.exists() else 0
     version = policy.file.version
     if version < newest:
-        raise DeniedError(
-            f"the policy '{policy.name}' may not decide here",
-            why=f"It is version {version}, but version {newest} has decided here before, and versions never go back.",
-            remedy=f"Use version {newest}, or give the policy a higher number if it is meant to replace that one.",
-        )
-    if version > newest:
+        raise _older(policy, newest)
+    if version > newest and remember:
         write_atomic(path, f"{version}\n".encode())
+
+
+def _older(policy: Policy, newest: int) -> DeniedError:
+    return DeniedError(
+        f"the policy '{policy.name}' may not decide here",
+        why=f"It is version {policy.file.version}, but version {newest} has decided here before, and versions never go "
+        "back.",
+        remedy=f"Use version {newest}, or give the policy a higher number if it is meant to replace that one.",
+    )
 
 
 def _newest(path: Path) -> int:

@@ -99,7 +99,11 @@ class Expectation(Document):
 
 
 class TrialCase(Document):
-    """One case.  `age` is how old the measurements are; `predicates` of verification and inspection may be replaced."""
+    """One case.
+
+    `age` is how old the measurements are, which a server of so many `devices` gave; the predicates of verification and
+    inspection may be replaced.
+    """
 
     name: Annotated[str, Field(min_length=1)]
     metrics: dict[MetricName, DescribedMetric] = Field(default_factory=dict)
@@ -107,6 +111,7 @@ class TrialCase(Document):
     candidate: str = "candidate"
     stage: str | None = None
     age: Duration = "1h"
+    devices: Count = 1
     verified: Annotated[bool, Field(strict=True)] = True
     claims: dict[str, Any] = Field(default_factory=dict)
     inspection: dict[str, Any] = Field(default_factory=lambda: {"findings": []})
@@ -203,7 +208,7 @@ def _measurement(check: str, described: Mapping[str, DescribedMetric], case: Tri
         version="1",
         metrics=metrics,
         data=(),
-        serving={},
+        serving={"options": {"tensor-parallel-size": case.devices}},
         environment={},
         samples=sha256(check.encode()),
         sample_count=max(len(metric.items) for metric in metrics),

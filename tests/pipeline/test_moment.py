@@ -63,7 +63,8 @@ def test_a_look_ahead_is_marked_in_every_output(site: Organisation) -> None:
     assert merge.read_text().count("PREVIEW") == 2
     explained = gate(site, "--at", LATER.isoformat(), "--explain", "capability.completion")
     assert explained.stdout.startswith("PREVIEW")
-    decided = json.loads(gate(site, json=True).stdout)
+    decided = json.loads(gate(site, "--explain", "capability.completion", json=True).stdout)
+    assert "capability.completion" in decided["explanation"]
     assert decided["preview"] is False
     assert decided["candidates"][0]["decision"]
 
@@ -81,6 +82,16 @@ def test_a_look_ahead_that_is_go_promotes_nothing(site: Organisation) -> None:
     assert refused.code == ExitCode.DENIED
     assert "It is NO-GO" in refused.stderr
     assert site.promote().code == ExitCode.DENIED
+
+
+def test_a_look_ahead_by_a_coming_policy_leaves_the_present_one_in_place(site: Organisation) -> None:
+    newer = site.policy("attached", "version: 2\nextends: [demo]\nevidence: {endpoint: true}\n")
+    before = recorded(site)
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    assert site.airlock("gate", site.run, "--policy", newer, "--at", soon.isoformat()).code == ExitCode.YES
+    assert recorded(site) == before
+    older = site.policy("attached", "extends: [demo]\nevidence: {endpoint: true}\n")
+    assert site.airlock("gate", site.run, "--policy", older).code == ExitCode.YES
 
 
 @pytest.mark.parametrize("offset", [timedelta(days=-1), timedelta(minutes=-1)])

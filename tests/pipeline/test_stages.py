@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -104,6 +105,32 @@ def test_attack_policy_swapped_between_decision_and_promotion(site: Organisation
     denied = site.promote()
     assert denied.code == ExitCode.DENIED
     assert "another decision" in denied.stderr
+    assert not held(site, "staging")
+
+
+def test_attack_an_older_version_of_the_policy(site: Organisation) -> None:
+    """The memory of versions is deleted; the signed log still knows that version 2 has decided."""
+    newer = site.policy("attached", "version: 2\nextends: [demo]\nevidence: {endpoint: true}\n")
+    assert site.airlock("gate", site.run, "--policy", newer).code == ExitCode.YES
+    older = site.policy("attached", "extends: [demo]\nevidence: {endpoint: true}\n")
+    before = RunDirectory(site.run).candidate("good")
+    for _ in range(2):
+        denied = site.airlock("gate", site.run, "--policy", older)
+        assert denied.code == ExitCode.DENIED
+        assert "versions never go back" in denied.stderr
+        shutil.rmtree(site.root / "store" / "policies", ignore_errors=True)
+    assert RunDirectory(site.run).candidate("good") == before
+
+
+def test_attack_promotion_by_a_decision_of_an_older_version(site: Organisation) -> None:
+    """Decided and approved by version 1; version 2 has decided elsewhere since."""
+    approve(site)
+    shutil.copytree(site.run, site.root / "other")
+    newer = site.policy("attached", "version: 2\nextends: [demo]\nevidence: {endpoint: true}\n")
+    assert site.airlock("gate", site.root / "other", "--policy", newer).code == ExitCode.YES
+    denied = site.promote()
+    assert denied.code == ExitCode.DENIED
+    assert "versions never go back" in denied.stderr
     assert not held(site, "staging")
 
 

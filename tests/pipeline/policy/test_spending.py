@@ -14,6 +14,7 @@ from pipeline.evidence.statement import VERIFICATION_TYPE, Evidence
 from pipeline.policy.compare import compare_policies
 from pipeline.policy.describe import describe_policy
 from pipeline.policy.lint import lint
+from pipeline.policy.trial import run_trials
 from tests.pipeline.policy.builders import (
     AT,
     DATA,
@@ -98,6 +99,17 @@ def test_what_changes_is_said(tmp_path: Path, new: str, direction: str) -> None:
     before, after = policy(tmp_path, spending()), policy(tmp_path, spending(new))
     assert [change.direction for change in compare_policies(before.file, after.file)] == [direction]
     assert "for a million tokens" in describe_policy(after)
+
+
+def test_a_policy_test_can_say_how_many_devices_there_were(tmp_path: Path) -> None:
+    chosen = policy(tmp_path, spending())
+    metric = "performance/speed/throughput: {values: [1200.0, 1190.0, 1210.0], items: 90, unit: t/s}"
+    lines = ["apiVersion: airlock/v1", "kind: PolicyTest", "cases:"]
+    for devices, verdict in ((2, "GO"), (3, "NO-GO")):
+        expected = f"expect: {{verdict: {verdict}}}"
+        lines.append(f"  - {{name: n{devices}, devices: {devices}, metrics: {{{metric}}}, {expected}}}")
+    (tmp_path / "test.test.yaml").write_text("\n".join(lines))
+    assert [trial.problems for trial in run_trials(chosen, tmp_path / "test.test.yaml")] == [(), ()]
 
 
 REQUIRED = "evidence: {required: [performance/knowledge, safety/harmful_requests]}"
