@@ -97,8 +97,11 @@ def _build(task: Task) -> Any:
         """lm-eval's task without its progress bar, which would write over ours, and with grades that repeat."""
 
         def process_results(self, doc: Any, results: Any) -> Any:
-            with _seeded():
-                return super().process_results(doc, results)
+            try:
+                with _seeded():
+                    return super().process_results(doc, results)
+            except Exception as error:  # a grader of lm-eval's raises whatever an item makes it raise
+                raise _ungradable(task, error) from error
 
         def build_all_requests(self, **arguments: Any) -> None:
             with contextlib.redirect_stderr(io.StringIO()):
@@ -117,6 +120,14 @@ def _build(task: Task) -> Any:
         "dataset_kwargs": None,
     }
     return LocalTask(config={**_upstream(task), **task.config, **local})
+
+
+def _ungradable(task: Task, error: Exception) -> RequestError:
+    return RequestError(
+        f"lm-eval cannot grade an item of {task.name}",
+        why=f"Its grader stopped with {type(error).__name__}: {str(error)[:200]}.",
+        remedy="Look for an item that is not as the benchmark's authors published it, and correct the set.",
+    )
 
 
 def _upstream(task: Task) -> dict[str, Any]:

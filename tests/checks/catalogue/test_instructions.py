@@ -14,7 +14,7 @@ import pytest
 from checks.catalogue.instructions import grader
 from checks.catalogue.site_checks import site_checks, survey
 from checks.catalogue.site_files import load_set_file
-from pipeline.errors import EvidenceError, FileFormatError
+from pipeline.errors import EvidenceError, FileFormatError, RequestError
 from pipeline.evidence.reconciliation import reconcile
 from pipeline.measurement import Metric
 from tests.checks.catalogue.conftest import SHARED, WriteSet
@@ -173,3 +173,25 @@ def test_malformed_demands_are_one_clear_error(change: dict[str, Any], tmp_path:
     write_set("ifeval", files, _ENTRIES, benchmark="ifeval")
     with pytest.raises(FileFormatError, match="cannot be used"):
         site_checks([tmp_path])
+
+
+@pytest.mark.parametrize("change", [{"instruction_id_list": ["made:up"]}, {"kwargs": [{"colour": "red"}]}])
+def test_a_demand_that_upstream_does_not_know_is_one_clear_error(
+    change: dict[str, Any], tmp_path: Path, write_set: WriteSet, tokenizer: Path
+) -> None:
+    files = {"i.jsonl": [{**_ROWS[0], **change}], "punkt_tab.zip": _archive(_PUNKT)}
+    write_set("ifeval", files, _ENTRIES, benchmark="ifeval")
+    (check,) = site_checks([tmp_path])
+    with pytest.raises(RequestError, match="cannot grade an item of ifeval"):
+        check.measure(PlantedModel(tokenizer), 0, lambda _: None)
+
+
+@pytest.mark.parametrize("said", ["'", "\x00", "{", "******", "\n'\n\n''\n", "```json", "\u200b", "<<>>"])
+def test_hostile_answers_are_graded_like_others(
+    said: str, tmp_path: Path, write_set: WriteSet, tokenizer: Path
+) -> None:
+    data = (SHARED / "ifeval" / "input_data.jsonl").read_bytes()
+    write_set("ifeval", {"i.jsonl": data, "punkt_tab.zip": _archive(_PUNKT)}, _ENTRIES, benchmark="ifeval", sample=60)
+    (check,) = site_checks([tmp_path])
+    found = check.measure(PlantedModel(tokenizer, answer=lambda _: said), 0, lambda _: None)
+    assert len(found.metrics[0].values) + found.metrics[0].invalid == 60
