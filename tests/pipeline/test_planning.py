@@ -180,3 +180,13 @@ def test_the_command_says_what_inspection_denies(tmp_path: Path) -> None:
     code, text = planned(release_of(tmp_path), json_wanted=True)
     assert code == ExitCode.DENIED
     assert json.loads(text)["candidates"][0]["denied"] == ["checkpoint.remote-code"]
+
+
+def test_the_command_calls_the_requests_an_upper_limit(tmp_path: Path) -> None:
+    make_tiny_checkpoint(tmp_path / "model")
+    _, text = planned(release_of(tmp_path), json_wanted=False)
+    assert "at most" in text
+    assert "less what a policy with 'stopping: sequential' does not need" in text
+    requests = json.loads(planned(release_of(tmp_path), json_wanted=True)[1])["at_most_requests"]
+    assert requests["safety/harmful_requests"] == 160
+    assert f"{sum(requests.values()):,} requests" in text

@@ -83,3 +83,18 @@ def test_a_dropped_step_counts_no_more() -> None:
     step = progress.expect("step", 5.0)
     progress.drop(step)
     assert progress.seconds_left() == 0.0
+
+
+def test_a_step_that_may_end_early_is_an_upper_limit_and_tells_the_pace_by_what_it_did() -> None:
+    clock, stream = Clock(), io.StringIO()
+    progress = Progress(stream, clock)
+    early, other = progress.expect("early", 100.0, units=100, at_most=True), progress.expect("other", 50.0)
+    progress.start(early)
+    assert "at most 150 s left" in stream.getvalue().replace("2.5 min", "150 s")
+    progress.advance(early, 20)
+    clock.now = 20.0
+    progress.finish(early, 20)
+    assert "early (20 of 100 requests): done in 20 s; about 50 s left" in stream.getvalue()
+    assert progress.seconds_left() == 50.0  # not ten seconds: it ended early, it was not fast
+    progress.start(other)
+    progress.finish(other)
