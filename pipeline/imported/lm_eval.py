@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,10 @@ from pipeline.measurement import Better, Metric, Sample
 TOOL = "lm_eval"
 _TIME = r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}[^/]*"
 _RESULTS = re.compile(rf".*_(?P<time>{_TIME})\.json")
+_TASK = re.compile(r"[\w .,:+@=-]{1,100}", re.ASCII)
 _SAMPLES = re.compile(rf"samples_(?P<task>.+)_{_TIME}\.jsonl")
 _LOG_SAMPLES = "Run lm_eval with --log_samples, and import its results file with the samples files beside it."
+_JUDGED = "Import tasks with a metric that is the mean of a number for each item, such as 'acc' or 'exact_match'."
 _TOLERANCE = 1e-6  # of a mean that was taken over the same numbers
 _UNFILTERED = "none"
 
@@ -65,7 +67,7 @@ def read(path: Path, companions: Sequence[Path] = ()) -> Report:
     document = parse_object(source.data, source.name)
     tasks = _tasks(document)
     samples = {task: read_source(file) for task, file in _sample_files(path, companions, tasks, document).items()}
-    results = tuple(_result(task, samples[task], document) for task in tasks)
+    results = _results([_result(task, samples[task], document) for task in tasks], document)
     return Report(
         TOOL,
         document.text("lm_eval_version") if document.has("lm_eval_version") else None,
@@ -75,11 +77,24 @@ def read(path: Path, companions: Sequence[Path] = ()) -> Report:
     )
 
 
+def _results(read: Sequence[Result | tuple[str, ...]], document: Fields) -> tuple[Result, ...]:
+    """The tasks that can be judged; what is said of the others goes to the first."""
+    results = [one for one in read if isinstance(one, Result)]
+    notes = tuple(note for one in read if not isinstance(one, Result) for note in one)
+    if not results:
+        document.refuse(f"No task has a metric that can be judged: {' '.join(notes)[:500]}", _JUDGED)
+    first = replace(results[0], notes=(*results[0].notes, *notes))
+    return (first, *results[1:])
+
+
 def _tasks(document: Fields) -> tuple[str, ...]:
     """The tasks that were run: groups are sums of them, and have no samples of their own."""
     tasks = tuple(document.part("n-samples").value)
     if not tasks:
         document.refuse("It holds the results of no task")
+    for task in tasks:
+        if not _TASK.fullmatch(task):
+            document.refuse(f"{task!r:.150} is no name of a task that a file could be called by")
     require_distinct([identifier(task, document.place) for task in tasks], document.place, "tasks")
     return tasks
 
@@ -121,7 +136,8 @@ class _Task:
     scores: dict[str, dict[str, Fields]] = field(default_factory=dict)
 
 
-def _result(task: str, source: SourceFile, document: Fields) -> Result:
+def _result(task: str, source: SourceFile, document: Fields) -> Result | tuple[str, ...]:
+    """The task's measurement, or why it has no metric that could be judged."""
     lines = list(parse_lines(source))
     _require_hash(task, source, lines, document)
     found = _collect(lines)
@@ -131,6 +147,8 @@ def _result(task: str, source: SourceFile, document: Fields) -> Result:
             problem = f"It has {len(scores)} items (filter '{name:.100}'), and the results speak of {effective}"
             raise unusable(source.name, problem)
     metrics, notes = _metrics(task, found, document, source.name)
+    if found.answers and not metrics:
+        return notes
     measurement = measurement_of(
         TOOL,
         task,

@@ -50,10 +50,10 @@ def import_report(
         workplace.store.put_blob(file.data)
     joined = []
     for result in report.results:
-        evidence = _record(result, report, name, state, workplace, expected=model)
+        evidence = _record(result, report, name, state, workplace)
         known = evidence.statement.digest in state.imported
         if not known:
-            _log(evidence, result, report, name, workplace)
+            _log(evidence, result, report, name, workplace, expected=model)
             state = state.model_copy(update={"imported": (*state.imported, evidence.statement.digest)})
             run.save(name, state)
         joined.append(Joined(evidence, result.notes, known))
@@ -83,7 +83,7 @@ def _require_model(report: Report, expected: str | None) -> None:
 
 
 def _record(
-    result: Result, report: Report, name: str, state: CandidateState, workplace: Workplace, *, expected: str | None
+    result: Result, report: Report, name: str, state: CandidateState, workplace: Workplace
 ) -> MeasurementEvidence:
     return workplace.store.record_measurement(
         state.subject,
@@ -94,18 +94,17 @@ def _record(
         started=result.at,
         finished=result.at,
         key=workplace.key,
-        imported=_origin(result, report, expected),
+        imported=_origin(result, report),
     )
 
 
-def _origin(result: Result, report: Report, expected: str | None) -> dict[str, Any]:
+def _origin(result: Result, report: Report) -> dict[str, Any]:
     """What the statement says of where the result comes from; the key that signs it is who imported it."""
     return {
         "tool": report.tool,
         "tool_version": _said(report.tool_version),
         "task": _said(result.task),
         "model": _said(report.model),
-        "model_expected": expected,
         "reading": READING,
         "files": [{"name": f.name, "digest": f.digest, "size": len(f.data)} for f in report.files],
         "witnessed": False,
@@ -118,13 +117,23 @@ def _said(text: str | None) -> str | None:
     return None if text is None else plain(text)[:_LONGEST]
 
 
-def _log(evidence: MeasurementEvidence, result: Result, report: Report, name: str, workplace: Workplace) -> None:
+def _log(
+    evidence: MeasurementEvidence,
+    result: Result,
+    report: Report,
+    name: str,
+    workplace: Workplace,
+    *,
+    expected: str | None,
+) -> None:
     details = {
         "candidate": name,
         "check": evidence.check,
         "statement": evidence.statement.digest,
         "tool": report.tool,
         "task": _said(result.task),
+        "model": _said(report.model),
+        "model_expected": expected,
         "report": report.files[0].digest,
     }
     workplace.log.append("imported", evidence.statement.subject, details, workplace.key)

@@ -127,6 +127,26 @@ def test_a_metric_that_is_no_mean_over_items_is_left_out_and_said_so(tmp_path: P
     assert "'perplexity' was left out" in found.results[0].notes[1]
 
 
+def test_a_task_without_any_such_metric_is_left_out_beside_others(tmp_path: Path) -> None:
+    report = lm_eval_report({"prose": [1.0, 1.0], "toy": [1.0, 0.0]})
+    for line in report.samples["prose"]:
+        line["acc"] = [-3.2, 4]
+    found = read_report(report.write(tmp_path))
+    assert [result.task for result in found.results] == ["toy"]
+    assert found.results[0].notes == ("prose: 'acc' was left out: its items have no numbers.",)
+    alone = lm_eval_report({"prose": [1.0, 1.0]})
+    for line in alone.samples["prose"]:
+        line["acc"] = "fine"
+    refused(tmp_path / "alone", alone, "No task has a metric that can be judged: prose: 'acc' was left out")
+
+
+@pytest.mark.parametrize("task", ["../../outside", "a/b", "nul\0", "x" * 300, ""])
+def test_attack_a_task_whose_name_is_a_path(tmp_path: Path, task: str) -> None:
+    report = lm_eval_report({"toy": [1.0]})
+    report.document["n-samples"] = {task: {"original": 1, "effective": 1}}
+    refused(tmp_path, report, "cannot import")
+
+
 def _shorten(report: LmEvalReport) -> None:
     report.samples["toy"].pop()
     report.rehash()

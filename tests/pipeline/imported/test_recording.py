@@ -103,7 +103,7 @@ def test_importing_again_changes_nothing(site: Organisation, report: Path) -> No
     import_into(site, report)
     gate(site, "counting")
     before = RunDirectory(site.run).candidate("good")
-    code, said = import_into(site, report)
+    code, said = import_into(site, report, "--model-name", "good")
     assert code == ExitCode.YES
     assert "0 of 1 results" in said
     assert "(known already)" in said
@@ -153,11 +153,8 @@ def test_attack_a_report_that_names_no_model(site: Organisation, tmp_path: Path)
 def test_attack_an_import_that_calls_itself_safety_harmful_requests(site: Organisation, tmp_path: Path) -> None:
     """No name in a report reaches the name of a metric that Airlock measures, even where imported results count."""
     name = "safety/harmful_requests/unsafe_compliance_rate"
-    made = lm_eval_report({"safety/harmful_requests": [0.0] * 400}, metric=name)
-    made.samples = {"safety_harmful_requests": made.samples["safety/harmful_requests"]}
-    for key in ("results", "configs", "versions", "higher_is_better", "n-samples"):
-        made.document[key] = {"safety_harmful_requests": made.document[key]["safety/harmful_requests"]}
-    assert import_into(site, made.rehash().write(tmp_path))[0] == ExitCode.YES
+    made = lm_eval_report({"safety.harmful_requests": [0.0] * 400}, metric=name)
+    assert import_into(site, made.write(tmp_path))[0] == ExitCode.YES
     write_policy(site, "harm", "evidence: {imported: true, max_age: 52w}", metric=name, limit="max: 0.02")
     code, said = gate(site, "harm")
     assert code == ExitCode.DENIED
