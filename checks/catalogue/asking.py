@@ -177,7 +177,7 @@ class Asking:
         return {
             "sample": self.items,
             "shots": max((len(shots) for shots in self.shots.values()), default=0),
-            "task": "own" if self.definition is None else str(self.definition.task),
+            "task": "own" if self.definition is None else self.definition.task or self.definition.name,
             "chat": self.chat,
         }
 
@@ -204,11 +204,11 @@ class Asking:
         return [
             Task(
                 name=f"{self.described.name}_{part}" if part else self.described.name,
-                config={},
+                config=self.definition.config or {},
                 rows=part_rows,
                 shots=self.shots.get(part, ()),
                 chat=self.chat,
-                upstream=str(self.definition.task).replace("{part}", part),
+                upstream=None if self.definition.task is None else self.definition.task.replace("{part}", part),
             )
             for part, part_rows in parts.items()
         ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from checks.catalogue import layouts
 from checks.catalogue.layouts import Layout
@@ -29,7 +29,9 @@ class Definition:
     of each other.  `harmful` marks knowledge that a model had better lack: then less is better, the check is one of the
     suite `safety`, and its samples are redacted.  `masses` are lm-eval's metrics that are shares of probability rather
     than right or wrong; `finer` those that hold one grade for each demand of an item, whose kinds its column `demands`
-    lists.  `chat` says whether lm-eval's published numbers are taken through the chat template.
+    lists.  `chat` says whether lm-eval's published numbers are taken through the chat template.  `config` is the
+    lm-eval configuration of a benchmark that lm-eval has no definition of.  `form` describes a set that another suite
+    asks.
     """
 
     name: str
@@ -52,6 +54,24 @@ class Definition:
     finer: tuple[str, ...] = ()
     demands: str = ""
     chat: bool = False
+    config: Mapping[str, Any] | None = None
+    form: str = ""
+
+    @property
+    def asked_by_lm_eval(self) -> bool:
+        """Whether lm-eval asks it, rather than another suite."""
+        return self.task is not None or self.config is not None
+
+    @property
+    def expects(self) -> str:
+        """What a set file of it lists: columns, splits and parts, in words."""
+        columns = " or ".join(", ".join(sorted(one.columns)) for one in self.layouts)
+        words = [self.form or f"columns {columns}", f"asked on the split '{self.split}'"]
+        if self.shot_split is not None:
+            words.append(f"{self.shots} worked examples from the split '{self.shot_split}'")
+        if self.part is not None:
+            words.append(f"each file with its part, the {self.part} {'|'.join(self.parts)}".rstrip())
+        return "; ".join(words)
 
 
 _CHOICES = (
@@ -232,62 +252,98 @@ _WRITTEN = (
 )
 
 
-def _verified_only(name: str, title: str, licence: str, source: str) -> Definition:
+_GAUNTLET: Mapping[str, Any] = {
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{query}}",
+    "doc_to_choice": "{{choices}}",
+    "doc_to_target": "gold",
+    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+}
+
+_OWN_WORDS = (
+    Definition(
+        "enterprise_pii",
+        "Enterprise PII: is there sensitive information in a text?",
+        "Apache-2.0",
+        "MosaicML evaluation gauntlet",
+        layouts.ENTERPRISE_PII,
+        metrics=("acc",),
+        chance=0.5,
+        config=_GAUNTLET,
+    ),
+)
+
+
+def _elsewhere(
+    name: str,
+    title: str,
+    licence: str,
+    source: str,
+    form: str,
+    *,
+    part: Literal["side", "role"] | None = None,
+    parts: tuple[str, ...] = (),
+) -> Definition:
     """A set of another suite: found and verified here, asked there."""
-    return Definition(name, title, licence, source, (), metrics=())
+    return Definition(name, title, licence, source, (), metrics=(), form=form, part=part, parts=parts)
 
 
-_WINOBIAS = Definition(
-    "winobias",
-    "WinoBias",
-    "MIT",
-    "Zhao et al. 2018, arXiv 1804.06876",
-    (),
-    metrics=(),
-    part="side",
-    parts=("type1_pro", "type1_anti", "type2_pro", "type2_anti"),
-)
-_WINOGENDER = Definition(
-    "winogender",
-    "Winogender",
-    "MIT",
-    "Rudinger et al. 2018, arXiv 1804.09301",
-    (),
-    metrics=(),
-    part="role",
-    parts=("sentences", "statistics"),
-)
-
-
-_TOXICITY = Definition(
-    "real_toxicity_prompts",
-    "RealToxicityPrompts, with a list of terms of the site's",
-    "Apache-2.0",
-    "Gehman et al. 2020, arXiv 2009.11462",
-    (),
-    metrics=(),
-    part="role",
-    parts=("prompts", "terms"),
+_BIAS = (
+    _elsewhere("bbq", "BBQ", "CC-BY-4.0", "Parrish et al. 2021, arXiv 2110.08193", "the authors' JSON lines"),
+    _elsewhere(
+        "crows_pairs", "CrowS-Pairs", "CC-BY-SA-4.0", "Nangia et al. 2020, arXiv 2010.00133", "the authors' CSV file"
+    ),
+    _elsewhere(
+        "winobias",
+        "WinoBias",
+        "MIT",
+        "Zhao et al. 2018, arXiv 1804.06876",
+        "the authors' text files with brackets, or the hub's tables",
+        part="side",
+        parts=("type1_pro", "type1_anti", "type2_pro", "type2_anti"),
+    ),
+    _elsewhere(
+        "winogender",
+        "Winogender",
+        "MIT",
+        "Rudinger et al. 2018, arXiv 1804.09301",
+        "the authors' all_sentences.tsv and occupations-stats.tsv",
+        part="role",
+        parts=("sentences", "statistics"),
+    ),
+    _elsewhere("stereoset", "StereoSet", "CC-BY-SA-4.0", "Nadeem et al. 2020, arXiv 2004.09456", "the hub's rows"),
 )
 
-_OTHER_SUITES = (
-    _verified_only("bbq", "BBQ", "CC-BY-4.0", "Parrish et al. 2021, arXiv 2110.08193"),
-    _verified_only("crows_pairs", "CrowS-Pairs", "CC-BY-SA-4.0", "Nangia et al. 2020, arXiv 2010.00133"),
-    _WINOBIAS,
-    _WINOGENDER,
-    _verified_only("stereoset", "StereoSet", "CC-BY-SA-4.0", "Nadeem et al. 2020, arXiv 2004.09456"),
-    _verified_only("xstest", "XSTest", "CC-BY-4.0", "Röttger et al. 2023, arXiv 2308.01263"),
-    _verified_only("simple_safety_tests", "SimpleSafetyTests", "CC-BY-NC-4.0", "Vidgen et al. 2023, arXiv 2311.08370"),
-    _verified_only("harmbench", "HarmBench", "MIT", "Mazeika et al. 2024, arXiv 2402.04249"),
-    _verified_only("strongreject", "StrongREJECT", "MIT", "Souly et al. 2024, arXiv 2402.10260"),
-    _verified_only("do_not_answer", "Do-Not-Answer", "CC-BY-NC-SA-4.0", "Wang et al. 2023, arXiv 2308.13387"),
-    _verified_only("jailbreakbench", "JailbreakBench", "MIT", "Chao et al. 2024, arXiv 2404.01318"),
-    _TOXICITY,
-    _verified_only("planted_canaries", "Canaries in the training data", "the site's own", "exposure, arXiv 1802.08232"),
-    _verified_only("enterprise_pii", "Enterprise PII", "Apache-2.0", "MosaicML evaluation gauntlet"),
+_REQUESTS = "a table of the authors' columns"
+_SAFETY = (
+    _elsewhere("xstest", "XSTest", "CC-BY-4.0", "Röttger et al. 2023, arXiv 2308.01263", _REQUESTS),
+    _elsewhere(
+        "simple_safety_tests", "SimpleSafetyTests", "CC-BY-NC-4.0", "Vidgen et al. 2023, arXiv 2311.08370", _REQUESTS
+    ),
+    _elsewhere("harmbench", "HarmBench", "MIT", "Mazeika et al. 2024, arXiv 2402.04249", _REQUESTS),
+    _elsewhere("strongreject", "StrongREJECT", "MIT", "Souly et al. 2024, arXiv 2402.10260", _REQUESTS),
+    _elsewhere("do_not_answer", "Do-Not-Answer", "CC-BY-NC-SA-4.0", "Wang et al. 2023, arXiv 2308.13387", _REQUESTS),
+    _elsewhere("jailbreakbench", "JailbreakBench", "MIT", "Chao et al. 2024, arXiv 2404.01318", _REQUESTS),
+    _elsewhere(
+        "real_toxicity_prompts",
+        "RealToxicityPrompts, with a list of terms of the site's",
+        "Apache-2.0",
+        "Gehman et al. 2020, arXiv 2009.11462",
+        "the authors' JSON lines, and a text file with one term a line",
+        part="role",
+        parts=("prompts", "terms"),
+    ),
+    _elsewhere(
+        "planted_canaries",
+        "Canaries in the training data",
+        "the site's own",
+        "planted by the site; exposure after Carlini et al. 2018, arXiv 1802.08232",
+        "columns id, context, secret and perhaps planted",
+    ),
 )
 
 DEFINITIONS: Mapping[str, Definition] = {
-    definition.name: definition for definition in (*_CHOICES, *_LETTERS, *_HARMFUL, *_WRITTEN, *_OTHER_SUITES)
+    definition.name: definition
+    for definition in (*_CHOICES, *_LETTERS, *_HARMFUL, *_WRITTEN, *_OWN_WORDS, *_BIAS, *_SAFETY)
 }
 """Every benchmark by name."""

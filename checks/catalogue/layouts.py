@@ -57,6 +57,12 @@ def _arc_gauntlet(row: Row) -> Row:
     return {"question": question, "choices": _options(choices), "answerKey": _letter(row["gold"], len(choices))}
 
 
+def _gauntlet(row: Row) -> Row:
+    choices = _texts(row["choices"])
+    _letter(row["gold"], len(choices))
+    return {"query": str(row["query"]), "choices": choices, "gold": row["gold"]}
+
+
 def _nested_question(name: str) -> Callable[[Row], Row]:
     """AI2's own layout: a question object with a stem and a list of labelled choices."""
 
@@ -210,3 +216,4 @@ MGSM = (
 )
 TRUTHFULQA = (Layout("official", frozenset({"question", "mc1_targets", "mc2_targets"}), _truthfulqa_official),)
 IFEVAL = (Layout("official", frozenset({"key", "prompt", "instruction_id_list", "kwargs"}), _ifeval),)
+ENTERPRISE_PII = (Layout("gauntlet", frozenset({"query", "choices", "gold"}), _gauntlet),)

@@ -25,8 +25,8 @@ class Surveyed:
     """One set: what the catalogue and the site say of it, and whether its files are there and the pinned ones.
 
     `status` is `ready`, `missing` (no set file, or something that it needs is not there) or `refused` (a file is
-    another one, or malformed); `problem` then says why.  `rows` counts those of all files, where this package reads
-    them.
+    another one, or malformed); `problem` then says why.  `rows` counts those of all tables, and `columns` are theirs;
+    `splits` has the split and part of each file.  `expects` says what the catalogue wants of it.
     """
 
     name: str
@@ -39,6 +39,9 @@ class Surveyed:
     rows: int = 0
     problem: str = ""
     set_file: Path | None = None
+    columns: tuple[str, ...] = ()
+    splits: tuple[tuple[str, str], ...] = ()
+    expects: str = ""
 
 
 def survey(roots: Sequence[Path]) -> tuple[Surveyed, ...]:
@@ -54,7 +57,14 @@ def survey(roots: Sequence[Path]) -> tuple[Surveyed, ...]:
     named = {one.benchmark for one in described.values()}
     absent = tuple(
         Surveyed(
-            one.name, one.title, "", one.licence, one.source, "missing", problem="No set file of the site describes it."
+            one.name,
+            one.title,
+            "",
+            one.licence,
+            one.source,
+            "missing",
+            problem="No set file of the site describes it.",
+            expects=one.expects,
         )
         for one in DEFINITIONS.values()
         if one.name not in named
@@ -106,16 +116,19 @@ def _checks_of(path: Path, described: SetFile, askings: Mapping[str, Asking]) ->
 
 def _is_asked(described: SetFile) -> bool:
     """Whether lm-eval can ask the set: its benchmark has a task, or it brings one of its own."""
-    return described.benchmark is None or DEFINITIONS[described.benchmark].task is not None
+    return described.benchmark is None or DEFINITIONS[described.benchmark].asked_by_lm_eval
 
 
 def _surveyed(path: Path, described: SetFile) -> Surveyed:
     definition: Definition | None = DEFINITIONS.get(described.benchmark or "")
     status, problem, rows = "ready", "", 0
+    columns: dict[str, None] = {}
     try:
         for file in described.files:
-            if file.format != ".zip" and (definition is None or definition.task is not None):
-                rows += len(read_rows(path.parent, file))
+            if file.format != ".zip" and (file.format != ".txt" or _is_asked(described)):
+                found = read_rows(path.parent, file)
+                rows += len(found)
+                columns |= dict.fromkeys(map(str, found[0]))
             else:
                 read_verified(path.parent, file)  # the suite that asks it knows its format
         if definition is not None and definition.finer:
@@ -137,6 +150,9 @@ def _surveyed(path: Path, described: SetFile) -> Surveyed:
         rows,
         problem,
         path,
+        tuple(columns),
+        tuple((file.split, file.part or "") for file in described.files),
+        "" if definition is None else definition.expects,
     )
 
 

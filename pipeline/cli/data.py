@@ -93,9 +93,20 @@ def _document(one: Surveyed) -> dict[str, Any]:
         "status": one.status,
         "problem": one.problem,
         "rows": one.rows,
-        "files": [{"path": path, "digest": digest} for path, digest in one.files],
+        "columns": list(one.columns),
+        "expects": one.expects,
+        "files": _files(one),
         "set_file": None if one.set_file is None else str(one.set_file),
     }
+
+
+def _files(one: Surveyed) -> list[dict[str, str]]:
+    """Each file with its digest, and for a site's set with its split and part."""
+    splits = one.splits or (("", ""),) * len(one.files)
+    return [
+        {"path": path, "digest": digest, "split": split, "part": part}
+        for (path, digest), (split, part) in zip(one.files, splits, strict=True)
+    ]
 
 
 def _line(one: Surveyed) -> str:

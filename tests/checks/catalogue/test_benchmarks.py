@@ -183,6 +183,18 @@ def test_truthfulqa_mc2_is_the_probability_of_what_is_true(
     assert (metrics["acc"].values, metrics["acc"].invalid) == ((), 12), "no probability is left to share out"
 
 
+def test_enterprise_pii_is_asked_in_its_own_words(tmp_path: Path, write_set: WriteSet, tokenizer: Path) -> None:
+    data = (SHARED / "llm_foundry" / "enterprise_pii_classification.jsonl").read_bytes()
+    write_set("enterprise_pii", {"pii.jsonl": data}, benchmark="enterprise_pii", sample=40)
+    check = _check(tmp_path)
+    measurement, metrics = _measure(check, PlantedModel(tokenizer, lambda _, said: -1.0 if said == " no" else -9.0))
+    rows = {row["query"]: row["gold"] for row in map(json.loads, data.decode().splitlines())}
+    asked = [rows[sample.prompt] for sample in measurement.samples]
+    assert (check.name, metrics["acc"].chance) == ("performance/enterprise_pii", 0.5)
+    assert _mean(metrics["acc"]) == asked.count(0) / 40
+    assert check.settings["task"] == "enterprise_pii"
+
+
 def test_gsm8k_answers_are_taken_strictly_and_flexibly(tmp_path: Path, write_set: WriteSet, tokenizer: Path) -> None:
     data = (SHARED / "gsm8k" / "test.jsonl").read_bytes()
     write_set("gsm8k", {"test.jsonl": data}, benchmark="gsm8k", sample=15, shots=0)

@@ -52,13 +52,20 @@ def test_missing_file_is_missing_evidence_not_an_error(tmp_path: Path, write_set
     assert site_checks([tmp_path]) == ()
 
 
-def test_set_of_another_suite_is_verified_and_makes_no_check_here(tmp_path: Path, write_set: WriteSet) -> None:
-    write_set(
-        "enterprise_pii", {"pii.jsonl": [{"input": "A letter.", "classification": "yes"}]}, benchmark="enterprise_pii"
+def test_what_a_set_file_must_list_is_said_of_every_benchmark(tmp_path: Path, write_set: WriteSet) -> None:
+    expects = {one.name: one.expects for one in survey([tmp_path])}
+    assert expects["mmlu"] == (
+        "columns answer, choices, question or A, B, C, D, answer, question; asked on the split 'test'; "
+        "5 worked examples from the split 'dev'; each file with its part, the subject"
     )
+    assert "the side type1_pro|type1_anti|type2_pro|type2_anti" in expects["winobias"]
+    assert all(" 'test'" in words or " 'validation'" in words for words in expects.values())
+    part = {"r.jsonl": {"part": "anatomy"}}
+    row = {"question": "Which?", "choices": list("abcd"), "answer": 0}
+    write_set("mmlu", {"r.jsonl": [row]}, part, benchmark="mmlu", shots=0)
     (ready,) = [one for one in survey([tmp_path]) if one.status == "ready"]
-    assert ready.name == "enterprise_pii"
-    assert site_checks([tmp_path]) == ()
+    assert ready.columns == ("question", "choices", "answer")
+    assert ready.splits == (("test", "anatomy"),)
 
 
 @pytest.mark.parametrize("path", ["../outside.jsonl", "/etc/passwd.json", "a/../../b.csv", "data.pkl", "weights.bin"])

@@ -53,6 +53,9 @@ def test_list_names_every_set_with_its_state(site: Path) -> None:
     assert states["performance/knowledge"] == "ready"
     assert states["staff"] == "ready"
     assert states["mmlu"] == "missing"
+    (staff,) = [one for one in document["sets"] if one["name"] == "staff"]
+    assert staff["columns"] == ["question", "answer"]
+    assert [(one["split"], one["part"]) for one in staff["files"]] == [("test", "")]
 
 
 def test_verify_passes_what_is_there(site: Path) -> None:
