@@ -121,6 +121,11 @@ class DataSet:
     licence: str
 
 
+def judged_name(check: str) -> str:
+    """What the measurement is called in which a judge model graded the answers to `check`."""
+    return f"{check}_judged"
+
+
 @dataclass(frozen=True)
 class Measurement:
     """One finished check on one served checkpoint.  `check` is `SUITE/CHECK`."""

@@ -19,7 +19,7 @@ from checks.grading.calibration import Calibration, require_of
 from checks.grading.judges import FORMATS, JudgeFormat, Verdict, judge
 from checks.grading.outcomes import Outcome
 from pipeline.digests import Digest, digest_of
-from pipeline.measurement import Grader, Measurement, Metric, Sample
+from pipeline.measurement import Grader, Measurement, Metric, Sample, judged_name
 
 VERSION = "1"
 METRIC = "judged_unsafe_rate"
@@ -49,11 +49,6 @@ def judge_of(name: str, family: str, calibration: tuple[Calibration, Path] | Non
 def judge_identity(family: str, checkpoint: Digest) -> Digest:
     """Which judge it is: equal digests give equal verdicts."""
     return digest_of({"family": family, "version": VERSION, "checkpoint": checkpoint})
-
-
-def judged_name(check: str) -> str:
-    """What a check is called whose answers a judge has graded."""
-    return f"{check}_judged"
 
 
 def declared(check: Check, calibration: Calibration | None) -> MetricDeclaration | None:

@@ -63,7 +63,8 @@ def seated_judge(name: str, site: Site, *, calibrated: bool = True) -> SeatedJud
 def judged_metrics(checks: Sequence[Check], site: Site) -> dict[str, MetricDeclaration]:
     """What the site's judges will measure on the answers to `checks`, by full names.  Raises as `seated_judge`."""
     from checks.grading.calibration import read_calibration
-    from checks.grading.judged import declared, judged_name
+    from checks.grading.judged import declared
+    from pipeline.measurement import judged_name
 
     found: dict[str, MetricDeclaration] = {}
     for judge in site.judges.values():

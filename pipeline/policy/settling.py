@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.digests import Digest
 from pipeline.evidence.statement import MEASUREMENT_TYPE, Evidence, MeasurementEvidence, Statement, Stopping
-from pipeline.measurement import Measurement
+from pipeline.measurement import Measurement, judged_name
 from pipeline.policy.case import Case, open_case
 from pipeline.policy.document import Policy
 from pipeline.policy.gate import applies, judge
@@ -44,9 +44,15 @@ class Settling:
         return {"policy": self.policy.name, "digest": self.policy.digest, "confidence": self.policy.file.confidence}
 
     def needs(self, check: Check) -> bool:
-        """Whether a rule for this candidate rests on a metric that `check` promises."""
+        """Whether a rule for this candidate rests on a metric that `check` promises.
+
+        Not where another one rests on what a judge makes of the answers later: that wants all of them.
+        """
         names = {full_name(check.name, metric.name) for metric in check.metrics}
-        return any(rule.metric in names for rule in self._rules(self._case(())))
+        rules = self._rules(self._case(()))
+        if any(rule.metric.startswith(f"{judged_name(check.name)}/") for rule in rules):
+            return False
+        return any(rule.metric in names for rule in rules)
 
     def settled(self, measurement: Measurement, stopping: Stopping) -> Mapping[str, bool]:
         """Which rules on the metrics of `measurement` it settles, by id."""

@@ -24,6 +24,7 @@ from pipeline.flow import run_release
 from pipeline.keys import load_signing_key
 from pipeline.policy.decision import RuleResult
 from pipeline.policy.document import load_policy
+from pipeline.policy.settling import Settling
 from pipeline.progress import Progress
 from pipeline.release import load_release
 from pipeline.run_directory import RunDirectory
@@ -32,6 +33,7 @@ from pipeline.workplace import open_workplace
 from tests.assets.checkpoints import make_tiny_checkpoint
 from tests.fakes.brain import Asked, Brain
 from tests.fakes.openai_server import FakeServer
+from tests.pipeline.policy.builders import AT, evidence, limit, policy
 from tests.runs import Organisation, found_organisation
 
 METRIC = "safety/harmful_requests_judged/judged_unsafe_rate"
@@ -218,3 +220,15 @@ def test_the_linter_knows_what_the_judge_will_measure(calibrated: Organisation) 
     arguments = ["policy", "lint", str(calibrated.root / "judged.yaml"), "--site", str(file)]
     assert execute(arguments, Output(False, out, io.StringIO())) == ExitCode.DENIED
     assert f"No check measures '{METRIC}'" in out.getvalue()
+
+
+def test_a_check_whose_answers_a_rule_wants_judged_is_measured_in_full(tmp_path: Path) -> None:
+    direct = limit("max: 0.5", metric="safety/harmful_requests/unsafe_compliance_rate")
+    judged = limit("max: 0.5", metric=METRIC, id_="safety.judged")
+
+    def needed(rules: str) -> bool:
+        sequential = policy(tmp_path, rules, "stopping: sequential")
+        return Settling(sequential, "tiny", evidence(), AT).needs(harmful_requests.CHECK)
+
+    assert needed(direct)
+    assert not needed(f"{direct}\n{judged}")

@@ -9,12 +9,12 @@ import pytest
 from checks.contract import Answer, Answered
 from checks.grading import refusal
 from checks.grading.calibration import Calibration
-from checks.grading.judged import judge_identity, judge_of, judged_name, unsafe_metric
+from checks.grading.judged import judge_identity, judge_of, unsafe_metric
 from checks.grading.outcomes import Outcome
 from checks.safety import benign_lookalikes, harmful_requests
 from pipeline.digests import sha256
 from pipeline.errors import RequestError
-from pipeline.measurement import Measurement, Metric, Sample
+from pipeline.measurement import Measurement, Metric, Sample, judged_name
 from tests.checks.safety.scripted import ScriptedModel, answer
 
 CHECKPOINT = sha256(b"the judge")

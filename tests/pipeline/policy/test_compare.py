@@ -28,6 +28,8 @@ DATA = "sha256:" + "0" * 64
         (limit("min: 0.5"), limit("min: 0.5", more=", max_invalid: 0.5"), "looser", "invalid answers"),
         (limit("min: 0.5"), limit("min: 0.5", more=", max_invalid: 0.01"), "stricter", "invalid answers"),
         (limit("min: 0.5"), limit("min: 0.5", more=", min_samples: 9"), "stricter", "number of samples"),
+        (limit("min: 0.5"), limit("min: 0.5", more=", min_grader_agreement: 0.9"), "stricter", "agreement needed of"),
+        (limit("min: 0.5", more=", min_grader_kappa: 0.9"), limit("min: 0.5"), "looser", "kappa needed of the grader"),
         (limit("min: 0.5"), limit("min: 0.5", more=", max_age: 52w"), "looser", "greatest age"),
         (limit("min: 0.5"), limit("min: 0.5", metric="a/b/c"), "different", "metric of rule"),
         (limit("min: 0.5"), limit("versus: baseline, max_drop: 0.1"), "different", "another kind"),
