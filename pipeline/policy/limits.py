@@ -12,7 +12,7 @@ from pipeline.policy.language import LimitRule, MetricRule
 from pipeline.policy.power import more_for_graded, more_for_mean, more_for_quantile, more_for_rate
 from pipeline.policy.runs import Run, Runs
 from pipeline.policy.statistics import Bounds
-from pipeline.policy.stopped import counting, sequential, unreached
+from pipeline.policy.stopped import counting, invalid_unknown, sequential, unreached
 from pipeline.policy.words import demand, items, show
 
 
@@ -53,6 +53,10 @@ def unusable(rule: MetricRule, case: Case, run: Run, limit: str) -> Judgement | 
         return Judgement(
             "fail" if invalid else "missing", f"{why}, so nothing is known.", remedy, limit, evidence=run.digest
         )
+    if invalid_unknown(run, allowed, case.policy.confidence):
+        why = f"Measuring stopped after {items(valid + invalid)}, too few to know how many answers are invalid."
+        remedy = "Run the pipeline again with this policy: it measures until that is known."
+        return Judgement("inconclusive", why, remedy, limit, evidence=run.digest)
     if invalid > allowed * (valid + invalid):
         share = show(invalid / (valid + invalid), "ratio")
         why = (

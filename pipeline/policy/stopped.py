@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.evidence.statement import MeasurementEvidence, Stopping
 from pipeline.measurement import Metric
+from pipeline.policy.statistics import clopper_pearson
 from pipeline.policy.words import items
 
 if TYPE_CHECKING:
@@ -51,6 +52,33 @@ def unreached(run: Run, column: str) -> tuple[str, ...]:
         return ()
     known = stopping.labels.get(f"{run.metric.name}/{column}", stopping.labels.get(column, ("?",)))
     return tuple(sorted(set(known) - set(run.metric.slices.get(column, ()))))
+
+
+def invalid_unknown(run: Run, allowed: float, confidence: float) -> bool:
+    """Whether measuring stopped before the share of invalid answers was known well enough.
+
+    Of a whole sample the share itself is compared with what is `allowed`.  Of a part, picked by when it looked good, it
+    must be shown to be more than that, or, besides being less, to be at most twice that.
+    """
+    if not stopped(run.evidence):
+        return False
+    invalid, valid = run.metric.invalid, len(run.metric.values)
+    if clopper_pearson(invalid, valid + invalid, confidence)[0] > allowed:
+        return False
+    return invalid > allowed * (valid + invalid) or not _at_most(2 * allowed, invalid, valid, confidence)
+
+
+def _at_most(share: float, invalid: int, valid: int, confidence: float) -> bool:
+    """Whether the share of invalid answers is proved to be at most `share`, wherever measuring stopped.
+
+    By betting, as in `pipeline.policy.sequential`, with most of the capital on there being none: at 95 % and a share of
+    a tenth, 32 valid answers without an invalid one are proof.
+    """
+    if not 0 < share < 1:
+        return share >= 1
+    bets = ((0.7, 0.999 / (1 - share)), (0.3, 0.5 / (1 - share)))
+    won = sum(part * (1 + bet * share) ** valid * (1 - bet * (1 - share)) ** invalid for part, bet in bets)
+    return won * (1 - confidence) >= 1
 
 
 def counting(case: Case, judged: Sequence[tuple[Run, Sequence[Judgement]]]) -> list[Judgement]:

@@ -79,9 +79,16 @@ def served(pupil: Pupil, tmp_path_factory: pytest.TempPathFactory) -> Iterator[F
 
 @pytest.fixture(scope="module")
 def early(served: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Runs, Ran, int]:
-    """A site where the release was run by a sequential policy."""
+    """A site where the release was evaluated by a sequential policy, and then judged by it."""
     runs = Runs(found_organisation(tmp_path_factory.mktemp("early") / "site"), served)
-    return runs, *runs.run(policy(runs.site, "sequential"))
+    chosen = policy(runs.site, "sequential")
+    evaluated = runs.site.airlock(
+        "evaluate", runs.site.root / "release.yaml", "--policy", chosen, "--endpoint", served.url
+    )
+    asked = len(served.received)
+    assert evaluated.code == ExitCode.YES, evaluated.stderr
+    assert runs.run(chosen)[1] == 0
+    return runs, evaluated, asked
 
 
 def test_stopping_early_asks_less_and_decides_the_same(early: tuple[Runs, Ran, int], tmp_path: Path) -> None:

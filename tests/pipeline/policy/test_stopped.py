@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from checks.sampling import sizes
 from pipeline.card.limits import limits
 from pipeline.evidence.statement import MeasurementEvidence, Stopping
 from pipeline.measurement import Metric
 from pipeline.policy.decision import Decision, Outcome
+from pipeline.policy.runs import Run
+from pipeline.policy.stopped import invalid_unknown
 from pipeline.policy.summary import summarise
 from tests.pipeline.policy.builders import (
     MEASURED_AT,
@@ -117,6 +122,36 @@ def test_too_few_samples_are_too_few_also_when_stopped_early(tmp_path: Path) -> 
     chosen = policy(tmp_path, limit("min: 0.5, min_samples: 100"), SEQUENTIAL)
     assert outcome(decided(chosen, evidence(cut(rate(64, 64), 64)))) == "inconclusive"
     assert outcome(decided(chosen, evidence(cut(rate(112, 112), 112)))) == "pass"
+
+
+def test_the_attack_of_stopping_before_invalid_answers_show_gains_nothing(tmp_path: Path) -> None:
+    """Sixteen valid answers in a row are no proof that at most one in twenty is invalid."""
+    chosen = policy(tmp_path, limit("min: 0.5"), SEQUENTIAL)
+    judged = result(decided(chosen, evidence(cut(rate(16, 16), 16))))
+    assert judged.outcome == "inconclusive"
+    assert "how many answers are invalid" in judged.reason
+    assert outcome(decided(chosen, evidence(cut(rate(32, 32), 32)))) == "pass"
+    assert outcome(decided(chosen, evidence(cut(rate(31, 31, invalid=1), 32)))) == "inconclusive"
+    assert outcome(decided(chosen, evidence(cut(rate(60, 60, invalid=4), 64)))) == "inconclusive"
+    assert outcome(decided(chosen, evidence(cut(rate(48, 48, invalid=16), 64)))) == "fail"
+    assert outcome(decided(chosen, evidence(cut(rate(380, 380, invalid=20), 400)))) == "pass"
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.1, 0.05), (0.07, 0.25)])
+def test_models_with_invalid_answers_rarely_stop_as_if_they_had_none(share: float, most: float) -> None:
+    """True shares of invalid answers above the 5 % that are allowed, at the looks of a sample of 160."""
+    random, seen = np.random.default_rng(4), 0
+    looks = np.cumsum(list(sizes(160)))[:-1]
+    for _ in range(2000):
+        bad = np.cumsum(random.random(160) < share)
+        seen += any(not _unknown(int(look), int(bad[look - 1])) and bad[look - 1] <= 0.05 * look for look in looks)
+    assert seen / 2000 <= most
+
+
+@cache
+def _unknown(asked: int, invalid: int) -> bool:
+    known = cut(rate(asked - invalid, asked - invalid, invalid=invalid), asked, planned=1000)
+    return invalid_unknown(Run(known, known.metrics[0]), 0.05, 0.95)
 
 
 def test_a_slice_that_was_not_reached_has_not_passed(tmp_path: Path) -> None:
