@@ -80,6 +80,7 @@ def test_the_stages_of_a_check_end_where_its_measurement_does(check: Check, mode
     for measurement in check.stages(model, 0, units.append):
         reconcile(measurement)
         growing.append((sum(units), {metric.name: _values(metric) for metric in measurement.metrics}))
+    reconcile(measurement, {metric.name: metric.items for metric in check.metrics})
     whole = {metric.name: _values(metric) for metric in check.measure(model, 0, lambda _units: None).metrics}
     assert growing[-1][0] == check.units
     assert len(growing) > 1
