@@ -72,13 +72,17 @@ def test_false_passes_with_clusters_taken_whole(icc: float, unequal: bool) -> No
 
 @pytest.mark.parametrize(
     ("limit_", "truth", "n"),
-    [(0.5, 0.25, 160), (0.2, 0.1, 1000), (0.2, 0.4, 500), (0.1, 0.05, 1500), (0.1, 0.2, 1000)],
+    [(0.5, 0.25, 202), (0.2, 0.1, 1000), (0.2, 0.4, 500), (0.1, 0.05, 1500), (0.1, 0.2, 1000)],
 )
 def test_clear_cases_need_a_quarter_of_the_items(limit_: float, truth: float, n: int) -> None:
-    """The truth is half or double the limit; the full set has `n` items, and looks are those of the checks."""
+    """The truth is half or double the limit; the full set has `n` items, and looks are those of the checks.
+
+    Before 32 items it is not known that few enough answers are invalid, so nothing is settled.
+    """
     repetitions = 400
     counts = np.cumsum(np.random.default_rng(8).random((repetitions, n)) < truth, axis=1)
-    taken = [next((at for at in looks(n) if _wins(int(row[at - 1]), at, limit_, truth > limit_)), n) for row in counts]
+    late = [at for at in looks(n) if at >= 32]
+    taken = [next((at for at in late if _wins(int(row[at - 1]), at, limit_, truth > limit_)), n) for row in counts]
     assert np.mean(taken) <= 0.25 * n
 
 
