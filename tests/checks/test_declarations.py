@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -64,7 +65,9 @@ def _wmdp(write: WriteSet) -> None:
 
 def _truthfulqa(write: WriteSet) -> None:
     data = (SHARED / "truthfulqa" / "mc_task.json").read_bytes()
-    write("truthfulqa_mc2", {"t.json": data}, {"t.json": {"split": "validation"}}, benchmark="truthfulqa_mc2", sample=4)
+    write(
+        "truthfulqa_mc2", {"t.json": data}, {"t.json": {"split": "validation"}}, benchmark="truthfulqa_mc2", sample=16
+    )
 
 
 def _mgsm(write: WriteSet) -> None:
@@ -129,25 +132,25 @@ class _Chooser(PlantedModel):
         return [tuple(next(scores) for _ in request.continuations) for request in requests]
 
 
-@pytest.mark.parametrize(
-    "make",
-    [
-        _arc,
-        _mmlu,
-        _wmdp,
-        _truthfulqa,
-        _mgsm,
-        _own,
-        _bbq,
-        _crows_pairs,
-        _stereoset,
-        _winobias,
-        _winogender,
-        _xstest,
-        _toxicity,
-        _canaries,
-    ],
-)
+_EVERY_SET = [
+    _arc,
+    _mmlu,
+    _wmdp,
+    _truthfulqa,
+    _mgsm,
+    _own,
+    _bbq,
+    _crows_pairs,
+    _stereoset,
+    _winobias,
+    _winogender,
+    _xstest,
+    _toxicity,
+    _canaries,
+]
+
+
+@pytest.mark.parametrize("make", _EVERY_SET)
 @pytest.mark.parametrize("seed", [0, 7])
 def test_a_sites_sets_declare_what_they_measure(
     make: Callable[[WriteSet], None], seed: int, tmp_path: Path, write_set: WriteSet, model: PlantedModel
@@ -155,6 +158,20 @@ def test_a_sites_sets_declare_what_they_measure(
     make(write_set)
     (check,) = site_checks([tmp_path])
     assert measured(check, _Chooser(model.tokenizer, answer=lambda _: "It is 7."), seed)
+
+
+@pytest.mark.parametrize("make", _EVERY_SET)
+def test_figures_of_a_sites_sets_add_up_where_some_requests_fail(
+    make: Callable[[WriteSet], None], tmp_path: Path, write_set: WriteSet, model: PlantedModel
+) -> None:
+    make(write_set)
+    (check,) = site_checks([tmp_path])
+
+    def fails(prompt: str) -> bool:
+        return hashlib.sha256(prompt.encode()).digest()[0] < 100
+
+    found = measured(check, _Chooser(model.tokenizer, answer=lambda _: "It is 7.", failing=fails))
+    assert any(metric.invalid for metric in found.values()) or len(next(iter(found.values())).values) < 6
 
 
 def test_declarations_are_plain_enough_to_be_written_down() -> None:

@@ -84,6 +84,7 @@ def measured(check: Check, model: Model, seed: int = 0) -> dict[str, Metric]:
     assert sum(steps) == check.units
     assert (measurement.check, measurement.version, measurement.data) == (check.name, check.version, check.data)
     assert [shape(metric) for metric in measurement.metrics] == [shape(declared) for declared in check.metrics]
+    assert json.dumps([dict(sample.detail) for sample in measurement.samples], allow_nan=False)
     return {metric.name: metric for metric in measurement.metrics}
 
 
