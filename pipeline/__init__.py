@@ -6,6 +6,7 @@
     planning      Checkpoint                          -> ServingPlan         how to serve it here
     serving       Checkpoint + ServingPlan            -> ServedModel         a server that outlives nothing
     evaluation    Checkpoint x checks                 -> MeasurementEvidence measured, signed, never twice
+    imported      another tool's report               -> MeasurementEvidence marked so, for a policy that counts it
     evidence      signed statements                   -> Evidence            all that is known of a checkpoint
     policy        Policy + Evidence                   -> Decision            judged, by a pure function
     approvals     Decision + people's signatures      -> ApprovedDecision    signed off

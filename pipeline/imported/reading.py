@@ -130,7 +130,8 @@ def plain(value: object) -> str:
     if value is None:
         return ""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text[:_LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
+    short = text[:_LONGEST_TEXT]
+    return short if short.isascii() else short.encode("utf-8", "replace").decode("utf-8")
 
 
 def parse_object(data: bytes, place: str, *, nan_is_null: bool = False) -> Fields:
