@@ -20,6 +20,7 @@ from pipeline.errors import RequestError
 from pipeline.evaluation import Laboratory, Schedule, evaluate, schedule
 from pipeline.files import read_bounded
 from pipeline.judging import judge_answers
+from pipeline.logged_runs import log_runs, logged_runs
 from pipeline.moment import foreseen, present
 from pipeline.policy.authority import require_newest, require_pinned
 from pipeline.policy.decision import Decision
@@ -132,7 +133,8 @@ def gate_run(
     _keep_release(release, workplace)
     version = policy.file.version
     judged = tuple(
-        _record(item, version, workplace, run) for item in _judge_all(release, policy, workplace, run, at, stage)
+        _record(item, version, workplace, run)
+        for item in _judge_all(release, policy, workplace, run, entries, at, stage)
     )
     for item in judged:
         write_card(run, item.candidate.name, workplace)
@@ -156,18 +158,25 @@ def preview_run(
     entries = workplace.log.entries()
     moment = foreseen(at, entries)
     _require_authority(policy, stage, workplace, entries)
-    return tuple(_judge_all(release, policy, workplace, run, moment, stage))
+    return tuple(_judge_all(release, policy, workplace, run, entries, moment, stage))
 
 
 def _judge_all(  # noqa: PLR0917  # what a decision is made from
-    release: Release, policy: Policy, workplace: Workplace, run: RunDirectory, at: datetime, stage: str | None
+    release: Release,
+    policy: Policy,
+    workplace: Workplace,
+    run: RunDirectory,
+    entries: Sequence[Entry],
+    at: datetime,
+    stage: str | None,
 ) -> Iterator[Judged]:
     """Every candidate with the gate's decision, which is not recorded yet."""
     people = people_of(workplace.site)
     require_submitter(policy.file, people, release.submitter)
     for candidate in release.candidates:
         state = run.candidate(candidate.name)
-        evidence = workplace.store.evidence_with_reruns(state.subject, state.known)
+        logged = logged_runs(entries, state.subject)
+        evidence = workplace.store.evidence_with_reruns(state.subject, state.known, logged)
         signer = {} if evidence.verification is None else evidence.verification.predicate.get("signer", {})
         barred = barred_keys(policy.file, people, submitter=release.submitter, signer=signer)
         tally = waivers_of(run, candidate.name, workplace, policy, at=at, barred=barred)
@@ -260,7 +269,9 @@ def _goal(admission: Admission, release: Release, workplace: Workplace, until: U
 
 def _measure(admission: Admission, plan: Schedule | None, laboratory: Laboratory, log: Path) -> Measured:
     taken = evaluate(plan, laboratory, log=log) if plan is not None else ()
-    return Measured(admission, (*admission.statements, *(evidence.statement.digest for evidence in taken)))
+    statements = tuple(evidence.statement.digest for evidence in taken)
+    log_runs(admission.candidate.name, admission.subject, statements, laboratory.workplace)
+    return Measured(admission, (*admission.statements, *statements))
 
 
 def _judged(measured: tuple[Measured, ...], laboratory: Laboratory) -> tuple[Measured, ...]:
@@ -269,6 +280,8 @@ def _judged(measured: tuple[Measured, ...], laboratory: Laboratory) -> tuple[Mea
     workplace = laboratory.workplace
     logs = workplace.site.store.path / "logs" / "judges"
     found = judge_answers(known, laboratory.judges, workplace, laboratory.progress, logs=logs)
+    for item, more in zip(measured, found, strict=True):
+        log_runs(item.admission.candidate.name, item.admission.subject, more, workplace)
     return tuple(
         replace(item, statements=(*item.statements, *more)) for item, more in zip(measured, found, strict=True)
     )

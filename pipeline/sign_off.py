@@ -16,7 +16,7 @@ from pipeline.digests import Digest, hex_of, sha256
 from pipeline.errors import ApprovalError, PromotionError, RequestError
 from pipeline.files import read_bounded
 from pipeline.keys import MessageSigner
-from pipeline.moment import present
+from pipeline.moment import foreseen, present
 from pipeline.policy.authority import require_newest, require_pinned
 from pipeline.policy.decision import Decision
 from pipeline.policy.document import parse_policy
@@ -127,9 +127,17 @@ def _keep(run: RunDirectory, name: str, workplace: Workplace, envelope: bytes, a
     return Signed(person, voice.says, digest, _tally(run, name, workplace, voice.stage, at).missing)
 
 
-def approvals_of(run: RunDirectory, name: str, workplace: Workplace, *, stage: str | None = None) -> Tally:
-    """How far the candidate's approvals have come.  Raises as `approve_candidate`."""
-    return _tally(run, name, workplace, stage, present(workplace.log.entries()))
+def approvals_of(
+    run: RunDirectory, name: str, workplace: Workplace, *, stage: str | None = None, at: datetime | None = None
+) -> Tally:
+    """How far the candidate's approvals have come; or, at a coming moment `at`, which of them will have expired.
+
+    Raises:
+        RequestError: as `approve_candidate`, or `at` is not yet to come.
+        DeniedError: as `approve_candidate`.
+    """
+    entries = workplace.log.entries()
+    return _tally(run, name, workplace, stage, present(entries) if at is None else foreseen(at, entries))
 
 
 def _tally(run: RunDirectory, name: str, workplace: Workplace, stage: str | None, at: datetime) -> Tally:
@@ -168,7 +176,7 @@ def promote_candidate(
     barred = barred_by(decision, workplace)
     approved = check(decision, digest, approvals, workplace.site, at=at, excluded=barred, stage=stage)
     if not break_glass:
-        require_standing(decision, workplace, at)
+        require_standing(decision, workplace, entries, at)
     verified = _verified(run, name, decision, workplace)
     write_card(run, name, workplace)
     promotion = promote(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from pipeline.approvals.people import people_of
 from pipeline.approvals.separation import barred_keys, require_submitter
 from pipeline.approvals.waivers import read_waivers
+from pipeline.audit import Entry
 from pipeline.digests import Digest
 from pipeline.errors import PromotionError
+from pipeline.logged_runs import logged_runs
 from pipeline.policy.decision import Decision
 from pipeline.policy.document import parse_policy
 from pipeline.policy.gate import decide
@@ -54,9 +57,10 @@ def require_known_submitter(decision: Decision, workplace: Workplace) -> None:
     require_submitter(policy, people_of(workplace.site), submitter)
 
 
-def require_standing(decision: Decision, workplace: Workplace, at: datetime) -> None:
+def require_standing(decision: Decision, workplace: Workplace, entries: Sequence[Entry], at: datetime) -> None:
     """Judge again, at the moment `at`, by the same policy and with every run recorded since: it must still be GO.
 
+    `entries` are those of the audit log, which knows of runs that somebody has deleted from the store.
     Between a decision and its use evidence grows old, waivers end, rules come into force and checks are run again.
 
     Raises:
@@ -71,7 +75,7 @@ def require_standing(decision: Decision, workplace: Workplace, at: datetime) -> 
     tally = read_waivers(envelopes, people, policy.file, subject=decision.subject, at=at, excluded=barred)
     by_now = decide(
         policy,
-        store.evidence_with_reruns(decision.subject, own.digests),
+        store.evidence_with_reruns(decision.subject, own.digests, logged_runs(entries, decision.subject)),
         release=decision.release,
         release_digest=decision.release_digest,
         candidate=decision.candidate,

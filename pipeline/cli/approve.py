@@ -7,7 +7,7 @@ Who signs keyless does it in two steps: `--unsigned FILE` writes the statement, 
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,13 @@ def moment(text: str) -> datetime:
     if value.tzinfo is None:
         raise ValueError("a time needs its zone, such as 2027-01-31T12:00Z")
     return value
+
+
+def coming(text: str) -> datetime:
+    """A day, or a time with its zone; a day without a time begins at midnight in UTC.  Raises ValueError otherwise."""
+    if len(text) == len("2027-01-31"):
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    return moment(text)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:

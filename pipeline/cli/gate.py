@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cli.approve import moment
+from pipeline.cli.approve import coming
 from pipeline.cli.output import ExitCode, Output
 from pipeline.cli.run import add_policy_argument, add_stage_argument
 from pipeline.errors import RequestError
@@ -28,13 +27,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--explain", metavar="RULE", help="say everything about one rule")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write the results as JUnit XML too")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write a summary for a merge request too")
-
-
-def coming(text: str) -> datetime:
-    """A day, or a time with its zone; a day without a time begins at midnight in UTC.  Raises ValueError otherwise."""
-    if len(text) == len("2027-01-31"):
-        return datetime.combine(date.fromisoformat(text), time(), UTC)
-    return moment(text)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:

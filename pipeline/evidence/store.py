@@ -233,15 +233,21 @@ class EvidenceStore:
                 measurements.append(parse_measurement(statement))
         return Evidence(subject, verification, inspection, tuple(measurements))
 
-    def evidence_with_reruns(self, subject: Digest, digests: Iterable[Digest]) -> Evidence:
+    def evidence_with_reruns(
+        self, subject: Digest, digests: Iterable[Digest], logged: Iterable[Digest] = ()
+    ) -> Evidence:
         """The statements named, and every other recorded run of the same checks on the same serving configuration.
 
-        Whoever measures again with another seed cannot leave the worse run out.  Raises as `evidence`.
+        Whoever measures again with another seed cannot leave the worse run out; nor can whoever deletes it from the
+        store, where the audit log has it among the `logged`.  Raises as `evidence`.
         """
         named = self.evidence(subject, digests)
         known, taken = {_setting(one) for one in named.measurements}, set(named.digests)
         recorded = self.evidence(subject).measurements if known else ()
-        others = (one for one in recorded if one.statement.digest not in taken and _setting(one) in known)
+        indexed = {one.statement.digest for one in recorded}
+        unindexed = self.evidence(subject, (digest for digest in logged if digest not in indexed)).measurements
+        every = (*recorded, *unindexed)
+        others = (one for one in every if one.statement.digest not in taken and _setting(one) in known)
         return replace(named, measurements=(*named.measurements, *others))
 
     def samples(self, digest: Digest) -> Iterator[Sample]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from pipeline.audit import AuditLog
 from pipeline.cli.output import ExitCode
 from pipeline.digests import Digest, canonical_json, hex_of, sha256
 from pipeline.evidence.envelope import IN_TOTO_PAYLOAD, open_envelope, seal
@@ -33,6 +35,10 @@ def key_of(site: Organisation) -> SigningKey:
 
 def store_of(site: Organisation) -> EvidenceStore:
     return EvidenceStore(site.root / "store" / "evidence", [key_of(site).verifying_key])
+
+
+def log_of(site: Organisation) -> AuditLog:
+    return AuditLog(site.root / "store" / "audit", [key_of(site).verifying_key])
 
 
 def measured(site: Organisation) -> tuple[Digest, Any]:
@@ -129,6 +135,7 @@ def test_attack_replayed_old_evidence(site: Organisation) -> None:
     moments: dict[str, Any] = {"started": _text(old - timedelta(minutes=1)), "finished": _text(old)}
     digest = recorded_again(site, **moments)
     _forget(site, measured(site)[0])
+    _without_log(site)
     replaced_by = RunDirectory(site.run).candidate("good")
     RunDirectory(site.run).save(
         "good", replaced_by.model_copy(update={"statements": (*replaced_by.statements, digest)})
@@ -158,6 +165,7 @@ def test_attack_evidence_on_other_data(site: Organisation) -> None:
     assert site.airlock("gate", site.run, "--policy", policy).code == ExitCode.YES
     replaced(site, recorded_again(site, data=[{**data, "digest": sha256(b"easy items")}]))
     _forget_all_but_named(site)
+    _without_log(site)
     denied = site.airlock("gate", site.run, "--policy", policy)
     assert denied.code == ExitCode.DENIED
     assert "is demanded" in denied.stdout
@@ -184,6 +192,35 @@ def test_attack_promotion_by_a_decision_before_the_worse_run(site: Organisation)
     assert denied.code == ExitCode.DENIED
     assert "no longer stands" in denied.stderr
     assert "capability.completion" in denied.stderr
+    assert site.airlock("registry", "resolve", "tiny/good", "--stage", "staging").code != ExitCode.YES
+
+
+def test_every_measurement_is_logged_once(site: Organisation) -> None:
+    run = RunDirectory(site.run).candidate("good")
+    entries = [entry for entry in log_of(site).entries() if entry.event == "measured"]
+    store = store_of(site)
+    measurements = {d for d in run.statements if store.statement(d).predicate_type == MEASUREMENT_TYPE}
+    assert {digest for entry in entries for digest in entry.details["statements"]} == measurements
+    assert len(entries) == 1
+
+
+def test_attack_the_worse_run_is_deleted(site: Organisation) -> None:
+    """Taken out of the index it still counts, for the log knows it; deleted altogether it is missed."""
+    bad = recorded_again(site, metrics=worse(site), **_now())
+    subject = RunDirectory(site.run).candidate("good").subject
+    log_of(site).append("measured", subject, {"candidate": "good", "statements": [bad]}, key_of(site))
+    for person, role in (("ana", "compliance"), ("ben", "security")):
+        assert site.approve(person, role).code == ExitCode.YES
+    _forget(site, bad)
+    denied = site.promote()
+    assert denied.code == ExitCode.DENIED
+    assert "capability.completion" in denied.stderr
+    (blob,) = (site.root / "store" / "evidence" / "blobs").rglob(f"*{hex_of(bad)[2:]}*")
+    blob.chmod(0o644)
+    blob.unlink()
+    for ran in (gate(site), site.promote()):
+        assert ran.code == ExitCode.DENIED
+        assert bad in ran.stderr
     assert site.airlock("registry", "resolve", "tiny/good", "--stage", "staging").code != ExitCode.YES
 
 
@@ -217,6 +254,11 @@ def _now() -> dict[str, Any]:
 
 def _text(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _without_log(site: Organisation) -> None:
+    """As if this had been the first run: what was measured before is not known."""
+    shutil.rmtree(site.root / "store" / "audit")
 
 
 def _forget(site: Organisation, digest: Digest) -> None:

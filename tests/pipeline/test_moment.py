@@ -84,6 +84,19 @@ def test_a_look_ahead_that_is_go_promotes_nothing(site: Organisation) -> None:
     assert site.promote().code == ExitCode.DENIED
 
 
+def test_a_look_ahead_says_which_approvals_will_have_expired(site: Organisation) -> None:
+    ends = datetime.now(UTC) + timedelta(days=2)
+    who = ("--role", "compliance", "--key", site.key("ana"), "--expires", ends.isoformat())
+    assert site.airlock("approve", site.run, "--candidate", "good", *who).code == ExitCode.YES
+    status = ("approvals", site.run, "--candidate", "good")
+    assert "ana approved as compliance" in site.airlock(*status).stdout
+    later = site.airlock(*status, "--at", (ends + timedelta(days=1)).isoformat())
+    assert later.code == ExitCode.DENIED
+    assert later.stdout.startswith("PREVIEW of ")
+    assert "it expired at" in later.stdout
+    assert site.airlock(*status, "--at", "2020-01-01").code == ExitCode.BAD_REQUEST
+
+
 def test_a_look_ahead_by_a_coming_policy_leaves_the_present_one_in_place(site: Organisation) -> None:
     newer = site.policy("attached", "version: 2\nextends: [demo]\nevidence: {endpoint: true}\n")
     before = recorded(site)

@@ -1,0 +1,47 @@
+"""Every run of a check stands in the audit log, so that deleting a bad one from the store does not make it unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.audit import Entry
+from pipeline.digests import Digest, parse_digest
+from pipeline.errors import EvidenceError, FileFormatError
+from pipeline.workplace import Workplace
+
+_EVENT = "measured"
+
+
+def log_runs(candidate: str, subject: Digest, statements: Sequence[Digest], workplace: Workplace) -> None:
+    """Log those of the measurements `statements` of the checkpoint `subject` that the log does not know yet.
+
+    Raises:
+        EvidenceError: the log was edited.
+        SystemFailureError: the clock was set back, or the disk failed.
+    """
+    known = set(logged_runs(workplace.log.entries(), subject))
+    new = [digest for digest in dict.fromkeys(statements) if digest not in known]
+    if new:
+        workplace.log.append(_EVENT, subject, {"candidate": candidate, "statements": new}, workplace.key)
+
+
+def logged_runs(entries: Sequence[Entry], subject: Digest) -> tuple[Digest, ...]:
+    """The measurements of the checkpoint `subject` that the log's `entries` name, each once.
+
+    Raises:
+        EvidenceError: an entry names something else.
+    """
+    named = [
+        digest
+        for entry in entries
+        if entry.event == _EVENT and entry.subject == subject
+        for digest in entry.details.get("statements", ())
+    ]
+    try:
+        return tuple(dict.fromkeys(parse_digest(digest) for digest in named))
+    except FileFormatError as error:
+        raise EvidenceError(
+            "the audit log cannot be read",
+            why=f"An entry on the measurements of {subject} names no statement ({error.why}).",
+            remedy="Find out who wrote it: the pipeline logs digests alone.",
+        ) from error
