@@ -45,12 +45,12 @@ def _tsv(rows: Sequence[dict[str, str]]) -> bytes:
     return "".join("\t".join(cells) + "\n" for cells in (rows[0], *(row.values() for row in rows))).encode()
 
 
-def _lettered(count: int = 8) -> list[dict[str, Any]]:
+def _lettered(count: int = 30) -> list[dict[str, Any]]:
     return [{"question": f"Number {n}?", "choices": list("wxyz"), "answer": n % 4} for n in range(count)]
 
 
 def _arc(write: WriteSet) -> None:
-    rows = [{"query": f"Question: {n}?", "choices": ["a", "b"], "gold": 0} for n in range(8)]
+    rows = [{"query": f"Question: {n}?", "choices": ["a", "b"], "gold": 0} for n in range(30)]
     write("arc_easy", {"a.jsonl": rows}, benchmark="arc_easy")
 
 
@@ -115,7 +115,7 @@ def _xstest(write: WriteSet) -> None:
 
 def _toxicity(write: WriteSet) -> None:
     parts = {"p.jsonl": {"part": "prompts"}, "t.txt": {"part": "terms"}}
-    rows = [{"prompt": {"text": f"Number {n}", "toxicity": n / 10}} for n in range(9)]
+    rows = [{"prompt": {"text": f"Number {n}", "toxicity": n / 30}} for n in range(30)]
     write("toxicity", {"p.jsonl": rows, "t.txt": b"blither\n"}, parts, benchmark="real_toxicity_prompts")
 
 
@@ -167,11 +167,15 @@ def test_figures_of_a_sites_sets_add_up_where_some_requests_fail(
     make(write_set)
     (check,) = site_checks([tmp_path])
 
+    failed: set[str] = set()
+
     def fails(prompt: str) -> bool:
-        return hashlib.sha256(prompt.encode()).digest()[0] < 100
+        if hashlib.sha256(prompt.encode()).digest()[0] < 50:
+            failed.add(prompt)
+        return prompt in failed
 
     found = measured(check, _Chooser(model.tokenizer, answer=lambda _: "It is 7.", failing=fails))
-    assert any(metric.invalid for metric in found.values()) or len(next(iter(found.values())).values) < 6
+    assert any(metric.invalid for metric in found.values()) == bool(failed)
 
 
 def test_declarations_are_plain_enough_to_be_written_down() -> None:
