@@ -132,6 +132,8 @@ def _measurement(check: str, metrics: list[Metric], response: str, *, sensitive:
         Sample(item, f"Question {item}?", response, "correct" if index % 2 else "wrong", sensitive=sensitive)
         for index, item in enumerate(items)
     )
+    lost = range(max(metric.invalid for metric in metrics))
+    samples += tuple(Sample(f"lost-{number}", "Question?", "", "invalid", valid=False) for number in lost)
     data = DataSet(check.rpartition("/")[2], "1.0", len(items), sha256(check.encode()), "Apache-2.0")
     return Measurement(check, "1.0.0", (data,), tuple(metrics), samples, 0)
 

@@ -157,8 +157,9 @@ def test_bounds_that_do_not_exist_are_null(promoted: CardSources) -> None:
 def test_a_metric_without_a_valid_answer_has_no_number(lab: Laboratory) -> None:
     empty = replace(candidates.rate("acc", 0.5, 10), items=(), values=(), invalid=10)
     whole = candidates.measurements(0.5, 0.01, response="x")[0]
+    unanswered = tuple(replace(sample, valid=False) for sample in whole.samples[:10])
     candidates.verification(lab, "silent")
-    candidates.record(lab, "silent", [replace(whole, metrics=(empty,))])
+    candidates.record(lab, "silent", [replace(whole, metrics=(empty,), samples=unanswered)])
     card = build_card(candidates.sources(lab, candidates.decision(lab, "silent")))
     assert card["measurements"][0]["metrics"][0]["figure"] is None
     assert any("10 answers could not be counted" in sentence for sentence in card["limits"])
