@@ -11,6 +11,15 @@
       - {path: arc_easy.jsonl, sha256: d2d1..., split: test}
 
 The file's name ends in `.dataset.yaml`; paths in it are relative to its folder and stay within it.
+
+Where a benchmark has parts, each file says which it is of, and `airlock data list --json` says under `expects` what the
+benchmark wants:
+
+      - {path: pro_stereotyped_type1.txt.test, sha256: 3a0c..., part: type1_pro}      # winobias
+      - {path: anti_stereotyped_type1.txt.test, sha256: 91be..., part: type1_anti}
+      - {path: occupations-stats.tsv, sha256: 77d0..., part: statistics}              # winogender
+      - {path: mgsm_zh.tsv, sha256: 0cd4..., part: zh, columns: [question, answer]}   # mgsm
+      - {path: punkt_tab.zip, sha256: c2b1..., split: tokenizer}                      # ifeval
 """
 
 from __future__ import annotations
