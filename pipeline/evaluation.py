@@ -100,9 +100,10 @@ def schedule(checkpoint: Checkpoint, laboratory: Laboratory, goal: Goal | None =
         key = _key(checkpoint, check, serving, environment, laboratory.seed)
         found = laboratory.workplace.store.find_measurement(key)
         own = goal if goal is not None and check.stages is not None and goal.needs(check) else None
-        if found is None and own is not None:
-            key = _key(checkpoint, check, serving, environment, laboratory.seed, sequential=True)
-            found = _enough(laboratory.workplace.store.find_measurement(key), own)
+        if found is None and check.stages is not None:
+            early = _key(checkpoint, check, serving, environment, laboratory.seed, sequential=True)
+            found = _enough(laboratory.workplace.store.find_measurement(early), own)
+            key = key if own is None else early
         if found is not None:
             finished.append(found)
         else:
@@ -112,10 +113,12 @@ def schedule(checkpoint: Checkpoint, laboratory: Laboratory, goal: Goal | None =
     return Schedule(checkpoint, serving, environment, tuple(finished), pending, start)
 
 
-def _enough(found: MeasurementEvidence | None, goal: Goal) -> MeasurementEvidence | None:
-    """A sequential measurement that need not be taken again: it has its whole sample, or settles `goal`."""
+def _enough(found: MeasurementEvidence | None, goal: Goal | None) -> MeasurementEvidence | None:
+    """A sequential measurement that need not be taken again: of the whole sample, or one that settles `goal`."""
     if found is None or found.stopping is None:
         return None
+    if goal is None:
+        return found if found.stopping.complete else None
     return found if found.stopping.taken >= found.stopping.planned or goal.settled_by(found) else None
 
 

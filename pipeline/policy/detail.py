@@ -40,6 +40,7 @@ def _lines(rule: MetricRule, case: Case) -> list[str]:
     for run in case.runs(rule.metric, rule.max_age).counted:
         lines += [f"  run         {run.digest}, seed {run.evidence.seed}, {run.evidence.finished:%Y-%m-%d %H:%M} UTC"]
         lines += _origin(run)
+        lines += _stopping(run)
         lines += _slices(run, case)
         if isinstance(rule, RegressionRule) and case.baseline is not None:
             before = case.baseline.runs(rule.metric, case.at, FOREVER).counted
@@ -54,6 +55,15 @@ def _origin(run: Run) -> Iterator[str]:
         tool = " ".join(str(origin[key]) for key in ("tool", "tool_version") if origin.get(key))
         model = origin.get("model") or "a model that it does not name"
         yield f"  imported    measured by {tool} of {model}, on its report's word; Airlock did not see it"
+
+
+def _stopping(run: Run) -> Iterator[str]:
+    """How far it was measured, where that was for its values to decide."""
+    stopping = run.evidence.stopping
+    if stopping is not None and stopping.sequential:
+        looks = f"{len(stopping.looks)} looks" if len(stopping.looks) != 1 else "one look"
+        settled = "every rule was settled" if stopping.settled else "a rule was left open"
+        yield f"  stopped     after {stopping.taken:,} of {stopping.planned:,} requests and {looks}; {settled}"
 
 
 def _slices(run: Run, case: Case) -> Iterator[str]:

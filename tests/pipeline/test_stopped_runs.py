@@ -58,10 +58,12 @@ def site(tmp_path: Path) -> Organisation:
     return found_organisation(tmp_path / "site")
 
 
-def measured(site: Organisation, server: FakeServer, *checks: Check) -> tuple[dict[str, MeasurementEvidence], str, int]:
+def measured(
+    site: Organisation, server: FakeServer, *checks: Check, rules: str = _RULES
+) -> tuple[dict[str, MeasurementEvidence], str, int]:
     """The measurements by check, what was said meanwhile, and how many requests the server saw."""
     workplace, said = open_workplace(site.root / "airlock.toml"), io.StringIO()
-    until = Until(load_policy(site.policy("early", _RULES)), datetime.now(UTC))
+    until = Until(load_policy(site.policy("early", rules)), datetime.now(UTC))
     before = len(server.received)
     laboratory = Laboratory(workplace, checks, Progress(said), endpoint=server.url)
     (one,) = measure_release(load_release(site.root / "release.yaml"), laboratory, until=until)
@@ -115,3 +117,18 @@ def test_an_interrupted_run_goes_on_in_the_same_order(site: Organisation, server
     assert one.stopping.taken <= asked + 16
     _, _, whole = measured(found_organisation(site.root.parent / "other"), server, check)
     assert asked == whole - 16
+
+
+def test_a_whole_sample_is_not_measured_again_for_a_fixed_policy(site: Organisation, server: FakeServer) -> None:
+    """On the limit all items are taken; of the other check some are, which a fixed policy cannot use."""
+    both = (harmful_requests.CHECK, benign_lookalikes.CHECK)
+    found, _, _ = measured(site, server, *both)
+    early = found["safety/benign_lookalikes"].stopping
+    whole = found["safety/harmful_requests"].stopping
+    assert early is not None
+    assert whole is not None
+    assert (whole.complete, early.complete) == (True, False)
+    again, _, asked = measured(site, server, *both, rules=_RULES.replace("sequential", "fixed"))
+    assert again["safety/harmful_requests"] == found["safety/harmful_requests"]
+    assert again["safety/benign_lookalikes"].sample_count == 160
+    assert 160 <= asked < 320

@@ -16,6 +16,7 @@ from pipeline.card.limits import limits
 from pipeline.evidence.statement import MeasurementEvidence, Stopping
 from pipeline.measurement import Metric
 from pipeline.policy.decision import Decision, Outcome
+from pipeline.policy.detail import detail
 from pipeline.policy.runs import Run
 from pipeline.policy.stopped import invalid_unknown
 from pipeline.policy.summary import summarise
@@ -222,3 +223,9 @@ def test_a_card_says_what_was_measured_only_until_it_was_settled() -> None:
     (said,) = [line for line in limits(known) if "settled" in line]
     assert "performance/knowledge (64 of 400 requests)" in said
     assert "harmful_requests" not in said
+
+
+def test_an_explanation_says_how_far_it_was_measured(tmp_path: Path) -> None:
+    chosen, known = policy(tmp_path, limit("min: 0.5"), SEQUENTIAL), evidence(cut(rate(60, 64), 64))
+    said = detail(chosen, decided(chosen, known), "quality.floor", known)
+    assert "after 64 of 400 requests and 4 looks; every rule was settled" in said
