@@ -19,7 +19,7 @@ from pipeline.digests import Digest
 from pipeline.errors import RequestError
 from pipeline.evaluation import Laboratory, Schedule, evaluate, schedule
 from pipeline.files import read_bounded
-from pipeline.judging import judge_answers
+from pipeline.judging import Sitting, admit_judges, judge_answers
 from pipeline.logged_runs import log_runs, logged_runs
 from pipeline.moment import foreseen, present
 from pipeline.policy.authority import require_newest, require_pinned
@@ -104,6 +104,7 @@ def measure_release(
     """
     folder = log_folder or (lambda name: laboratory.workplace.site.store.path / "logs" / name)
     admissions = [_admit(candidate, release, laboratory) for candidate in release.candidates]
+    judges = admit_judges(laboratory.judges, laboratory.workplace, laboratory.progress)
     goals = [_goal(a, release, laboratory.workplace, until) if a.checkpoint else None for a in admissions]
     plans = [
         schedule(admission.checkpoint, laboratory, goal) if admission.checkpoint else None
@@ -113,7 +114,7 @@ def measure_release(
         _measure(admission, plan, laboratory, folder(admission.candidate.name) / "server.log")
         for admission, plan in zip(admissions, plans, strict=True)
     )
-    return _judged(measured, laboratory)
+    return _judged(measured, judges, laboratory)
 
 
 def gate_run(
@@ -274,12 +275,12 @@ def _measure(admission: Admission, plan: Schedule | None, laboratory: Laboratory
     return Measured(admission, (*admission.statements, *statements))
 
 
-def _judged(measured: tuple[Measured, ...], laboratory: Laboratory) -> tuple[Measured, ...]:
+def _judged(measured: tuple[Measured, ...], judges: Sequence[Sitting], laboratory: Laboratory) -> tuple[Measured, ...]:
     """`measured` with what the site's judges make of the answers."""
     known = [(item.admission, item.statements) for item in measured]
     workplace = laboratory.workplace
     logs = workplace.site.store.path / "logs" / "judges"
-    found = judge_answers(known, laboratory.judges, workplace, laboratory.progress, logs=logs)
+    found = judge_answers(known, judges, workplace, laboratory.progress, logs=logs)
     for item, more in zip(measured, found, strict=True):
         log_runs(item.admission.candidate.name, item.admission.subject, more, workplace)
     return tuple(

@@ -61,9 +61,38 @@ class _Case:
     metric: Metric
 
 
+@dataclass(frozen=True)
+class Sitting:
+    """A judge that was verified and inspected, and may judge."""
+
+    seated: SeatedJudge
+    checkpoint: Checkpoint
+    statements: tuple[Digest, ...]
+
+    @property
+    def subject(self) -> Digest:
+        """The digest of its checkpoint."""
+        return self.checkpoint.verified.manifest.digest
+
+
+def admit_judges(judges: Sequence[SeatedJudge], workplace: Workplace, progress: Progress) -> list[Sitting]:
+    """Verify and inspect every judge, before hours are spent on answers that it could not judge.
+
+    One that is denied is left out, which is said and logged.
+
+    Raises:
+        RequestError: the site does not know a judge's signer, or a calibration is of another judge.
+        StorageError: the disk failed.
+    """
+    sitting = [one for one in (_admitted(seated, workplace, progress) for seated in judges) if one is not None]
+    for one in sitting:
+        one.seated.judge.settings(one.subject)
+    return sitting
+
+
 def judge_answers(
     admissions: Sequence[tuple[Admission, Sequence[Digest]]],
-    judges: Sequence[SeatedJudge],
+    judges: Sequence[Sitting],
     workplace: Workplace,
     progress: Progress,
     *,
@@ -74,20 +103,16 @@ def judge_answers(
     Each candidate comes with the digests of its statements.  `logs` is the folder for what the judges' servers print.
 
     Raises:
-        RequestError: the site does not know a judge's signer, or a calibration is of another judge.
         EvidenceError: stored answers are missing, edited or unsigned.
         ServingError: a judge's server did not start or died; what had finished is kept.
         StorageError: the disk failed.
     """
     taken: list[list[Digest]] = [[] for _ in admissions]
-    for seated in judges:
-        cases = list(_cases(admissions, seated.judge, workplace))
-        if not cases:
-            continue
-        sitting = _admitted(seated, workplace, progress)
-        if sitting is not None:
-            for place, digest in _Court(seated, sitting, workplace, progress).judged(cases, logs / seated.judge.name):
-                taken[place].append(digest)
+    for sitting in judges:
+        judge = sitting.seated.judge
+        cases = list(_cases(admissions, judge, workplace))
+        for place, digest in _Court(sitting, workplace, progress).judged(cases, logs / judge.name):
+            taken[place].append(digest)
     return [tuple(digests) for digests in taken]
 
 
@@ -97,7 +122,7 @@ def served_judge(seated: SeatedJudge, workplace: Workplace, *, log: Path) -> Ite
 
     Raises:
         DeniedError: its signature or its files are not acceptable.
-        Others as `judge_answers`.
+        Others as `admit_judges` and `judge_answers`.
     """
     admission = admit(seated.candidate, workplace, lambda _bytes: None)
     if admission.denial is not None:
@@ -124,8 +149,8 @@ def _cases(
                 yield _Case(place, admission.candidate.name, evidence, metric)
 
 
-def _admitted(seated: SeatedJudge, workplace: Workplace, progress: Progress) -> Admission | None:
-    """The judge's own verification and inspection; None when it was denied, which is said and recorded."""
+def _admitted(seated: SeatedJudge, workplace: Workplace, progress: Progress) -> Sitting | None:
+    """The judge when its signature and files are acceptable; None when not, which is said and logged."""
     name = seated.judge.name
     step = progress.expect(f"judge {name}: signature and files", 2.0)
     progress.start(step)
@@ -135,24 +160,24 @@ def _admitted(seated: SeatedJudge, workplace: Workplace, progress: Progress) -> 
         progress.say(f"judge {name}: stopped: {admission.denial.what}; it judges nothing")
         details = {"judge": name, "what": admission.denial.what, "statements": list(admission.statements)}
         workplace.log.append("judge-denied", admission.subject, details, workplace.key)
-    return admission if admission.checkpoint is not None else None
+    return None if admission.checkpoint is None else Sitting(seated, admission.checkpoint, admission.statements)
 
 
 @dataclass(frozen=True)
 class _Court:
     """An admitted judge at work."""
 
-    seated: SeatedJudge
-    admission: Admission
+    sitting: Sitting
     workplace: Workplace
     progress: Progress
 
     def judged(self, cases: Sequence[_Case], logs: Path) -> Iterator[tuple[int, Digest]]:
         """(place of the candidate, digest of the measurement) of every case; the server starts only where needed."""
-        checkpoint, settings = self.admission.checkpoint, self.seated.judge.settings(self.admission.subject)
-        if checkpoint is None:
+        if not cases:
             return
-        serving = _described(self.seated, checkpoint, self.workplace)
+        seated, checkpoint = self.sitting.seated, self.sitting.checkpoint
+        settings = seated.judge.settings(self.sitting.subject)
+        serving = _described(seated, checkpoint, self.workplace)
         keys = [self._key(case, settings, serving) for case in cases]
         found = [self.workplace.store.find_measurement(key) for key in keys]
         for case, known in zip(cases, found, strict=True):
@@ -161,7 +186,7 @@ class _Court:
         pending = [(case, key) for case, key, known in zip(cases, keys, found, strict=True) if known is None]
         if not pending:
             return
-        with _server(self.seated, checkpoint, self.workplace, logs / "server.log") as model:
+        with _server(seated, checkpoint, self.workplace, logs / "server.log") as model:
             for case, key in pending:
                 yield case.place, self._record(model, case, key, {**settings, **self._served(case, serving)})
 
@@ -169,7 +194,7 @@ class _Court:
         evidence = case.evidence
         return cache_key(
             check=f"judged: {evidence.check}",
-            version=self.seated.judge.version,
+            version=self.sitting.seated.judge.version,
             data=evidence.data,
             settings={**settings, "answers": evidence.statement.digest},
             subject=evidence.statement.subject,
@@ -183,22 +208,22 @@ class _Court:
         return {
             **serving.to_json(),
             "digest": serving.digest,
-            "checkpoint": self.admission.subject,
-            "admission": list(self.admission.statements),
+            "checkpoint": self.sitting.subject,
+            "admission": list(self.sitting.statements),
             "answers": case.evidence.statement.digest,
         }
 
     def _record(self, model: ServedModel, case: _Case, key: Digest, served: Mapping[str, Any]) -> Digest:
         evidence, store = case.evidence, self.workplace.store
         size = len(case.metric.items)
-        name = f"{case.name}: {evidence.check} judged by {self.seated.judge.name}"
+        name = f"{case.name}: {evidence.check} judged by {self.sitting.seated.judge.name}"
         step = self.progress.expect(name, size * _SECONDS_A_VERDICT, size)
         self.progress.start(step)
         started = datetime.now(UTC)
         samples = {sample.id: sample for sample in store.samples(evidence.samples)}
         answered = Answered(evidence.check, evidence.data, case.metric, samples, evidence.seed)
-        measurement = self.seated.judge.measure(
-            model, self.admission.subject, answered, lambda units: self.progress.advance(step, units)
+        measurement = self.sitting.seated.judge.measure(
+            model, self.sitting.subject, answered, lambda units: self.progress.advance(step, units)
         )
         egress = model.egress()
         recorded = store.record_measurement(

@@ -194,15 +194,17 @@ def test_an_edited_judge_judges_nothing_and_the_rule_is_missing(
     assert (refused.code, len(guard.received)) == (ExitCode.DENIED, asked)
 
 
-def test_a_calibration_of_another_judge_stops_the_run(
+def test_a_calibration_of_another_judge_stops_the_run_before_anything_is_measured(
     calibrated: Organisation, tmp_path: Path, candidate: FakeServer, guard: FakeServer
 ) -> None:
     site = seated(tmp_path / "site", guard, 'calibration = "guard.json"')
     shutil.copy(calibrated.root / "guard.json", site.root / "guard.json")
     file = site.root / "airlock.toml"
     file.write_text(file.read_text().replace("llama-guard", "granite-guardian"))
+    asked = len(candidate.received)
     with pytest.raises(RequestError, match="calibrates another grader"):
         released(site, candidate)
+    assert len(candidate.received) == asked
 
 
 def test_an_unknown_judge_is_named(calibrated: Organisation) -> None:
