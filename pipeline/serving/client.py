@@ -255,7 +255,7 @@ class ServedModel:
         """
         if self._journal is None:
             return read(await self._ask(session, path, body))
-        request = request_digest(path, {"model": self.served_name, "part": part, **body})
+        request = request_digest(path, {"part": part, **body})  # without the name, by which each server is another
         known = self._journal.take(request)
         if known is not None:
             return form.restored(known)

@@ -20,6 +20,7 @@ from pipeline.serving.client import ServedModel
 from pipeline.serving.journal import Journal, Journals, request_digest
 from tests.fakes.brain import Asked, Brain, Faults
 from tests.fakes.openai_server import FakeServer
+from tests.pipeline.serving.conftest import StartFake, model_of
 
 MEASUREMENT = sha256(b"a measurement")
 OTHER = sha256(b"another measurement")
@@ -257,6 +258,19 @@ def test_a_second_attempt_asks_nothing_that_was_answered_and_says_the_same(
     assert len(fake.received) == 2 * asked
     ask_everything(model)
     assert len(fake.received) == 3 * asked
+
+
+def test_a_server_started_anew_under_another_name_goes_on(
+    journals: Journals, start_fake: StartFake, tiny: Path
+) -> None:
+    """Each server that is started has a name of its own; what it serves is in the measurement's cache key."""
+    first, second = start_fake(name="tiny-0001"), start_fake(name="tiny-0002")
+    for server in (first, second):
+        model = model_of(server, tiny)
+        with journals.open(MEASUREMENT) as journal, model.keeping(journal):
+            ask_everything(model)
+    assert first.received
+    assert second.received == []
 
 
 def test_one_text_scored_from_two_places_is_two_requests(
