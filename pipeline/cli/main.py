@@ -20,7 +20,7 @@ from pipeline.errors import AirlockError, DeniedError, InconclusiveError, Reques
 
 COMMANDS: dict[str, tuple[str, str]] = {
     # name: (module below pipeline.cli, one line of help), in the order of the work
-    "keys": ("keys", "make key pairs"),
+    "keys": ("keys", "make key pairs, or write the public half of a key"),
     "sign": ("sign", "sign a checkpoint"),
     "verify": ("verify", "verify a checkpoint's signature and files"),
     "inspect": ("inspect_checkpoint", "look for what is unsafe or wrong in a checkpoint, without loading it"),

@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.approvals import ApprovedDecision, check_approvals, make_approval
-from pipeline.approvals.people import people_of
-from pipeline.approvals.voice import approval_statement
+from pipeline.approvals.people import People, people_of
+from pipeline.approvals.signatures import read_signed
+from pipeline.approvals.voice import APPROVAL_TYPE, approval_statement
 from pipeline.approvals.waivers import Grant, read_waivers, waiver_end, waiver_statement
 from pipeline.cli.output import ExitCode
 from pipeline.digests import sha256
-from pipeline.errors import ApprovalError, FileFormatError
+from pipeline.errors import ApprovalError, EvidenceError, FileFormatError
 from pipeline.keys import generate_key, identity_digest, load_signing_key, write_key_pair
 from pipeline.policy.decision import Decision
-from pipeline.site import Site, load_site
+from pipeline.site import KeylessSettings, Site, load_site
 from tests.pipeline.registry.helpers import decision
 from tests.pipeline.signature.private_sigstore import PrivateSigstore
 from tests.pipeline.signature.tokens import Token
@@ -208,6 +211,26 @@ def test_a_keyless_waiver_counts(tmp_path: Path, sigstore: PrivateSigstore) -> N
     assert waiver_end(signed) == tally.waivers[0].until
     barred = {identity_digest(ANA, ISSUER)}
     assert "took part" in read_waivers([signed], known, POLICY, subject=MADE.subject, at=NOW, excluded=barred).void[0]
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=9,
+)
+
+
+@given(
+    st.binary(max_size=99)
+    | _JSON.map(lambda value: json.dumps(value).encode())
+    | st.dictionaries(st.sampled_from(("mediaType", "dsseEnvelope", "verificationMaterial")), _JSON).map(
+        lambda value: json.dumps(value).encode()
+    )
+)
+def test_no_bytes_cause_another_error(data: bytes) -> None:
+    keyless = KeylessSettings(trust_config=Path("nowhere"), trust_config_sha256="0" * 64)
+    with pytest.raises(EvidenceError):
+        read_signed(data, APPROVAL_TYPE, People((), keyless), at=NOW)
 
 
 def _replace_ana(organisation: Organisation, entry: str) -> None:
