@@ -65,9 +65,10 @@ def load_policy(path: Path) -> Policy:
     """
     file, lost = _resolve(path, ())
     if not any(rule.severity == "block" for rule in file.rules):
+        found = "None of its rules is of severity 'block'" if file.rules else "It has no rules"
         raise FileFormatError(
             f"{path} is not acceptable",
-            why="It has no rule of severity 'block', so it would let every model pass.",
+            why=f"{found}, so it would let every model pass.",
             remedy="Add a rule that blocks, or extend a policy that has one.",
         )
     return Policy(file, lost)

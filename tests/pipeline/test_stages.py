@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
+import policies
 from pipeline.cli.output import ExitCode
 from pipeline.run_directory import RunDirectory
 from tests.runs import Organisation, Ran
 
+EXAMPLES = Path(policies.__file__).parent / "examples" / "invalid"
 RULES = """extends: [attached]
 rules:
   - id: bias.none
@@ -106,6 +109,19 @@ def test_attack_policy_swapped_between_decision_and_promotion(site: Organisation
     assert denied.code == ExitCode.DENIED
     assert "another decision" in denied.stderr
     assert not held(site, "staging")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("empty", "has no rules"), ("no-rules-key", "has no rules"), ("no-blocking-rule", "is of severity 'block'")],
+)
+def test_attack_a_policy_that_asks_for_nothing(site: Organisation, name: str, words: str) -> None:
+    """An empty file, a policy without rules, one whose rules only warn: none becomes the run's decision."""
+    before = RunDirectory(site.run).candidate("good")
+    refused = site.airlock("gate", site.run, "--policy", EXAMPLES / f"{name}.yaml")
+    assert refused.code == ExitCode.BAD_REQUEST
+    assert words in refused.stderr
+    assert RunDirectory(site.run).candidate("good") == before
 
 
 def test_attack_an_older_version_of_the_policy(site: Organisation) -> None:
