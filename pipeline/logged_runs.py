@@ -10,6 +10,7 @@ from pipeline.errors import EvidenceError, FileFormatError
 from pipeline.workplace import Workplace
 
 _EVENT = "measured"
+_IMPORTED = "imported"  # logged one by one, when the report was read
 
 
 def log_runs(candidate: str, subject: Digest, statements: Sequence[Digest], workplace: Workplace) -> None:
@@ -31,12 +32,7 @@ def logged_runs(entries: Sequence[Entry], subject: Digest) -> tuple[Digest, ...]
     Raises:
         EvidenceError: an entry names something else.
     """
-    named = [
-        digest
-        for entry in entries
-        if entry.event == _EVENT and entry.subject == subject
-        for digest in entry.details.get("statements", ())
-    ]
+    named = [digest for entry in entries if entry.subject == subject for digest in _named(entry)]
     try:
         return tuple(dict.fromkeys(parse_digest(digest) for digest in named))
     except FileFormatError as error:
@@ -45,3 +41,9 @@ def logged_runs(entries: Sequence[Entry], subject: Digest) -> tuple[Digest, ...]
             why=f"An entry on the measurements of {subject} names no statement ({error.why}).",
             remedy="Find out who wrote it: the pipeline logs digests alone.",
         ) from error
+
+
+def _named(entry: Entry) -> Sequence[str]:
+    if entry.event == _IMPORTED:
+        return (str(entry.details.get("statement")),)
+    return tuple(entry.details.get("statements", ())) if entry.event == _EVENT else ()

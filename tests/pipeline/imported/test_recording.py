@@ -193,6 +193,24 @@ def test_attack_a_better_report_does_not_displace_a_worse_one(site: Organisation
     assert site.airlock("card", "verify", site.run).code == ExitCode.YES
 
 
+def test_attack_a_worse_report_is_deleted_from_every_index(site: Organisation, tmp_path: Path) -> None:
+    """The signed log still names it, so it counts; and without its statement nothing is decided at all."""
+    good = lm_eval_report({"toy": GOOD})
+    good.document["date"] = DATE + 60
+    import_into(site, lm_eval_report({"toy": [0.0] * 40}).write(tmp_path / "bad"))
+    import_into(site, good.write(tmp_path / "good"))
+    bad = imported(site)[0]
+    _forget_first_import(site)
+    (index,) = (site.root / "store" / "evidence" / "subjects").glob("*.json")
+    index.write_text(json.dumps([entry for entry in json.loads(index.read_text()) if bad not in entry]))
+    code, said = gate(site, "counting")
+    assert (code, "Measured 0.0 % on 40 items" in said) == (ExitCode.DENIED, True)
+    digits = bad.removeprefix("sha256:")
+    (site.root / "store" / "evidence" / "blobs" / digits[:2] / digits).unlink()
+    code, said = gate(site, "counting")
+    assert (code, "is missing" in said) == (ExitCode.DENIED, True)
+
+
 def _forget_first_import(site: Organisation) -> None:
     """Drop the first import from the run's folder, as whoever wants the second one alone would."""
     path = site.run / "good" / "state.json"
