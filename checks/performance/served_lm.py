@@ -176,7 +176,8 @@ class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
             ServingError: they differ by more than echo's own noise, which a repeated echo shows, or none came at all.
         """
         source = random.Random(self._seed)  # noqa: S311  # what is checked need not be secret
-        drawn = source.sample(list(questions), min(self._cross_checked, len(questions)))
+        scored = [question for question in questions if question.key not in self.ledger.invalid]
+        drawn = source.sample(scored, min(self._cross_checked, len(scored)))
         picked = [(question, source.randrange(len(question.choices))) for question in drawn]
         requests = [ScoreRequest(question.context, question.choices[choice]) for question, choice in picked]
         if not requests:
@@ -185,8 +186,8 @@ class ServedLM(LM):  # type: ignore[misc]  # lm_eval ships no types
         if all(echo.error is not None for echo in echoed):
             raise _no_echo(echoed[0].error)
         for (question, choice), request, echo in zip(picked, requests, echoed, strict=True):
-            if echo.error is not None or question.key in self.ledger.invalid:
-                continue  # one that fails says nothing of the others; the item itself is counted where it is scored
+            if echo.error is not None:
+                continue  # it says nothing of the others
             difference = abs(results[question.places[choice]][0] - echo.logprob)
             self.ledger.differences[question.key] = difference
             if not difference <= TOLERANCE:
