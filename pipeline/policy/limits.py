@@ -159,7 +159,8 @@ def _measure_more(more: int | None, bounds: Bounds, low: float | None, high: flo
         return (
             "The measured value lies so close to the limit that no reasonable number of samples would tell them apart."
         )
-    within = (low is None or bounds.estimate >= low) and (high is None or bounds.estimate <= high)
+    readings = [bounds.estimate, *([bounds.corrected.estimate] if bounds.corrected is not None else [])]
+    within = all((low is None or value >= low) and (high is None or value <= high) for value in readings)
     direction = "pass" if within else "fail"
     held = f"should the measured {show(bounds.estimate, unit)} hold"
     return f"Measure about {items(more)} more: {held}, the rule would then {direction}."

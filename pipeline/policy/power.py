@@ -64,15 +64,23 @@ def more_for_graded(
         low = plain.estimate - (plain.estimate - plain.low) * shrink
         high = plain.estimate + (plain.high - plain.estimate) * shrink
         bounds = joined(lambda _: replace(plain, low=low, high=high), graded[0], confidence, graded[1])
-        return _settled(bounds.low, bounds.high, *limits)
+        truth = bounds.corrected or bounds  # to pass takes both readings, to fail the corrected one
+        return _passes(bounds.low, bounds.high, *limits) or _fails(truth.low, truth.high, *limits)
 
     needed = smallest(settled, n + 1)
     return None if needed is None else needed - n
 
 
 def _settled(lower: float, upper: float, low: float | None, high: float | None) -> bool:
-    passes = (low is None or lower >= low) and (high is None or upper <= high)
-    return passes or (low is not None and upper < low) or (high is not None and lower > high)
+    return _passes(lower, upper, low, high) or _fails(lower, upper, low, high)
+
+
+def _passes(lower: float, upper: float, low: float | None, high: float | None) -> bool:
+    return (low is None or lower >= low) and (high is None or upper <= high)
+
+
+def _fails(lower: float, upper: float, low: float | None, high: float | None) -> bool:
+    return (low is not None and upper < low) or (high is not None and lower > high)
 
 
 def smallest(holds: Callable[[int], bool], start: int) -> int | None:

@@ -275,7 +275,8 @@ def _way_on(outcome: Outcome, more: int | None, bounds: Bounds, margin: float) -
         return (
             "The measured drop lies so close to the margin that no reasonable number of samples would tell them apart."
         )
-    end = "pass" if bounds.estimate < margin else "fail"
+    truth = bounds.corrected or bounds
+    end = "pass" if max(bounds.estimate, truth.estimate) < margin else "fail"
     return f"Measure about {items(more)} more: should the measured drop hold, the rule would then {end}."
 
 

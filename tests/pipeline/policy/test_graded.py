@@ -303,3 +303,10 @@ def test_clustered_bounds_as_graded_stay_within() -> None:
     raw = bounded_rate(values, CONFIDENCE, clusters)
     found = joined(lambda level: bounded_rate(values, level, clusters), grader(), CONFIDENCE)
     assert found.low <= raw.low < raw.high <= found.high
+
+
+def test_the_way_on_says_fail_where_only_the_value_as_graded_is_within(tmp_path: Path) -> None:
+    """204 of 400 graded, some 56 % without the errors, at most 55 % allowed: more items would show it broken."""
+    found = result(judged(tmp_path, limit("max: 0.55"), 204, grader=grader((9_000, 10_000), (9_900, 10_000))))
+    assert (found.outcome, (found.more_samples or 0) > 0) == ("inconclusive", True)
+    assert "the rule would then fail" in found.remedy
