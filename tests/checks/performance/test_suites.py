@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from checks.contract import Check
+from checks.contract import Check, Score, ScoreRequest
 from checks.datasets import load_builtin
 from checks.performance import CHECKS, answer, completion, knowledge
 from pipeline.errors import ServingError
@@ -69,6 +71,34 @@ def test_named_tokens_are_cross_checked_by_echo_in_every_run(tokenizer: Path) ->
 def test_server_whose_named_tokens_are_not_its_echo_is_an_error(tokenizer: Path) -> None:
     with pytest.raises(ServingError, match="differently by named tokens and by echo"):
         _measure(knowledge.CHECK, PlantedModel(tokenizer, _knows_letters, named_error=0.2))
+
+
+class EchoNoisyModel(PlantedModel):
+    """Its echo answers a little further off each time it is asked; with `noise` None it cannot echo at all."""
+
+    noise: float | None = None
+
+    def score(self, requests: Sequence[ScoreRequest]) -> list[Score]:
+        scores = super().score(requests)
+        if self.noise is None:
+            return [replace(score, error="HTTP 500") for score in scores]
+        self.noise += 0.1
+        return [replace(score, logprob=score.logprob - self.noise) for score in scores]
+
+
+def test_a_server_that_cannot_echo_what_it_scores_by_name_is_an_error(tokenizer: Path) -> None:
+    with pytest.raises(ServingError, match="no score can be checked by echo"):
+        _measure(knowledge.CHECK, EchoNoisyModel(tokenizer, _knows_letters))
+
+
+def test_a_difference_no_larger_than_what_echo_differs_from_itself_is_noise(tokenizer: Path) -> None:
+    model = EchoNoisyModel(tokenizer, _knows_letters)
+    model.noise = 0.0
+    _, metrics = _measure(knowledge.CHECK, model)
+    assert _mean(metrics["scoring_difference"]) == pytest.approx(0.1)
+    model.noise = 5.0
+    with pytest.raises(ServingError, match="differently by named tokens and by echo"):
+        _measure(knowledge.CHECK, model)
 
 
 def test_failed_questions_are_invalid_and_kill_nothing(tokenizer: Path) -> None:
