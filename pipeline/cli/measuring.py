@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.cli.output import Output
@@ -12,6 +12,7 @@ from pipeline.errors import RequestError
 if TYPE_CHECKING:
     from checks.contract import Check, MetricDeclaration
     from pipeline.evaluation import Laboratory
+    from pipeline.flow import Judged
     from pipeline.judging import SeatedJudge
     from pipeline.site import Site
     from pipeline.workplace import Workplace
@@ -102,3 +103,33 @@ def open_laboratory(workplace: Workplace, arguments: argparse.Namespace, output:
         seed=arguments.seed,
         judges=[seated_judge(name, workplace.site) for name in sorted(workplace.site.judges)],
     )
+
+
+def requests_by_candidate(judged: Sequence[Judged], workplace: Workplace) -> dict[str, dict[str, int]]:
+    """By candidate, the requests `planned` and `taken` in the checks that stopped when the policy was settled.
+
+    Only candidates with such a check are named.  Raises EvidenceError.
+    """
+    from pipeline.evidence.statement import MEASUREMENT_TYPE
+
+    found: dict[str, dict[str, int]] = {}
+    for item in judged:
+        statements = [workplace.store.statement(digest) for digest in item.decision.evidence]
+        own = [
+            workplace.store.measurement(one.digest)
+            for one in statements
+            if one.predicate_type == MEASUREMENT_TYPE and one.subject == item.decision.subject
+        ]
+        ends = {one.check: one.stopping for one in sorted(own, key=lambda one: one.finished)}  # the last of each check
+        early = [one for one in ends.values() if one is not None and one.sequential]
+        if early:
+            counts = {"planned": sum(one.planned for one in early), "taken": sum(one.taken for one in early)}
+            found[item.candidate.name] = counts
+    return found
+
+
+def said_of_requests(candidate: str, counts: Mapping[str, int]) -> str:
+    """`requests_by_candidate`, in words."""
+    planned, taken = counts["planned"], counts["taken"]
+    saved = f"{max(0, planned - taken):,} of them were not needed"
+    return f"{candidate}: {taken:,} of {planned:,} requests planned for checks that stop early were taken; {saved}."

@@ -44,7 +44,7 @@ def default_run(release_name: str) -> Path:
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Run the release and print each candidate's verdict."""
     from pipeline.cli import verdicts
-    from pipeline.cli.measuring import open_laboratory
+    from pipeline.cli.measuring import open_laboratory, requests_by_candidate, said_of_requests
     from pipeline.flow import run_release
     from pipeline.policy.authority import authorised_policy
     from pipeline.release import load_release
@@ -57,6 +57,8 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     folder = RunDirectory(arguments.run or default_run(release.name))
     judged = run_release(release, policy, laboratory, folder, stage=arguments.stage)
     verdict = verdicts.on_release(policy, judged)
-    document = {"release": release.name, "run": str(folder.root), "verdict": verdict}
-    output.result({**document, "candidates": verdicts.to_json(judged)}, verdicts.to_text(judged))
+    early = requests_by_candidate(judged, laboratory.workplace)
+    document = {"release": release.name, "run": str(folder.root), "verdict": verdict, "stopped_early": early}
+    text = "\n".join([verdicts.to_text(judged), *(said_of_requests(*entry) for entry in early.items())])
+    output.result({**document, "candidates": verdicts.to_json(judged)}, text)
     return verdicts.exit_code(verdict)
