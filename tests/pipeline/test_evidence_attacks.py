@@ -224,6 +224,14 @@ def test_attack_the_worse_run_is_deleted(site: Organisation) -> None:
     assert site.airlock("registry", "resolve", "tiny/good", "--stage", "staging").code != ExitCode.YES
 
 
+def test_a_log_entry_on_measurements_that_names_none_denies(site: Organisation) -> None:
+    subject = RunDirectory(site.run).candidate("good").subject
+    log_of(site).append("measured", subject, {"candidate": "good", "statements": ["../elsewhere"]}, key_of(site))
+    denied = gate(site)
+    assert denied.code == ExitCode.DENIED
+    assert "names no statement" in denied.stderr
+
+
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
 def test_attack_value_that_is_no_number(site: Organisation, value: str) -> None:
     """Signed by the pipeline's own key, such a statement still is none."""

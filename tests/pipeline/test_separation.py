@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.approvals.people import Identity, Member, People
+from pipeline.approvals.separation import barred_keys
 from pipeline.cli.output import ExitCode
+from pipeline.digests import sha256
+from pipeline.policy.document import load_policy
 from pipeline.run_directory import RunDirectory
 from tests.runs import Organisation
 
@@ -66,6 +70,17 @@ def test_attack_approval_by_the_checkpoints_signer(site: Organisation) -> None:
     lax = site.policy("lax", "extends: [attached]\nseparation: {exclude: []}\n")
     assert site.airlock("gate", site.run, "--policy", lax).code == ExitCode.YES
     assert_refused(site, "publisher", "compliance", "'ana' took part as")
+
+
+def test_attack_approval_by_the_identity_that_signed_the_checkpoint() -> None:
+    """A keyless signer's keys last for minutes: what is barred is the identity."""
+    policy = load_policy(Path("demo")).file
+    ana = Member("ana", ("compliance",), (), Identity("ana@internal", "https://login"))
+    signer = {"key_digest": sha256(b"for ten minutes"), "identity": "ana@internal", "issuer": "https://login"}
+    assert ana.holds_any(barred_keys(policy, People((ana,)), submitter=None, signer=signer))
+    other = {**signer, "issuer": "https://elsewhere"}
+    assert not ana.holds_any(barred_keys(policy, People((ana,)), submitter=None, signer=other))
+    assert ana.holds_any(barred_keys(policy, People((ana,)), submitter="ana", signer={}))
 
 
 def test_attack_approval_by_the_evaluator(site: Organisation) -> None:

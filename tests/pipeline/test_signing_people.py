@@ -266,6 +266,27 @@ def test_a_keyless_approval_in_two_steps_on_a_whole_release(
     assert organisation.airlock("registry", "verify").code == ExitCode.YES
 
 
+def test_a_keyless_waiver_in_two_steps(judged: Organisation, sigstore: PrivateSigstore, tmp_path: Path) -> None:
+    organisation = judged.copied(tmp_path / "site")
+    _replace_ana(organisation, person("ana", ["compliance"]) + trusting(organisation.root, sigstore))
+    command = ("waive", organisation.run, "--candidate", "good")
+    draft, signed = organisation.root / "waiver.json", organisation.root / "waiver.sigstore.json"
+    ends = (NOW + timedelta(days=9)).isoformat()
+    words = ("--rule", "stability.repeat", "--reason", "r", "--control", "c", "--ticket", "RISK-3", "--expires", ends)
+    roles = ("--requester", "ben", "--requester-role", "security", "--role", "compliance")
+    assert organisation.airlock(*command, *words, "--unsigned", draft).code == ExitCode.BAD_REQUEST
+    written = organisation.airlock(*command, *words, *roles, "--unsigned", draft)
+    assert written.code == ExitCode.YES, written.stderr
+    signed.write_bytes(bundle(sigstore, draft.read_bytes()))
+    taken = organisation.airlock(*command, "--bundle", signed)
+    assert taken.code == ExitCode.YES, taken.stderr
+    listed = organisation.airlock("waivers", organisation.run, "--candidate", "good")
+    assert "(RISK-3) is not in the decision" in listed.stdout
+    assert organisation.airlock("gate", organisation.run, "--policy", organisation.root / "attached.yaml").code == 0
+    listed = organisation.airlock("waivers", organisation.run, "--candidate", "good")
+    assert "(RISK-3) is not needed" in listed.stdout
+
+
 def approve_with(organisation: Organisation, key: str) -> Ran:
     return organisation.airlock(
         "approve", organisation.run, "--candidate", "good", "--role", "compliance", "--key", key
