@@ -20,10 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Roll back, and print what the stage holds now."""
-    from datetime import UTC, datetime
-
     from pipeline.digests import parse_digest
     from pipeline.keys import load_signing_key
+    from pipeline.moment import present
     from pipeline.registry import open_registry
     from pipeline.registry.operations import Operator, roll_back
     from pipeline.workplace import open_workplace
@@ -36,7 +35,7 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
         operator=Operator(load_signing_key(arguments.key), place.key, place.site),
         registry=open_registry(place.site),
         log=place.log,
-        at=datetime.now(UTC),
+        at=present(place.log.entries()),
         to=None if arguments.to is None else parse_digest(arguments.to),
     )
     document = {

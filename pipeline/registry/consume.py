@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from pipeline.audit import AuditLog
@@ -17,6 +17,7 @@ from pipeline.digests import Digest
 from pipeline.errors import RegistryContentError, RequestError
 from pipeline.files import storage_errors, sync_directory
 from pipeline.manifest import Manifest
+from pipeline.moment import present
 from pipeline.registry.history import History, Placement
 from pipeline.registry.interface import Registry
 from pipeline.registry.model import read_model
@@ -49,12 +50,13 @@ def resolve(registry: Registry, log: AuditLog, name: str, *, stage: str, at: dat
         RegistryContentError: it was revoked, was an emergency promotion that has ended, or the registry holds something
             other than the record says.
         EvidenceError: the log or the record does not verify.
+        DeniedError: the clock was set back, by which what has ended would count again.
     """
     history = current_history(registry, log)
     placement = _find(history, name, stage)
     require_usable(history, placement.subject)
     record = checked_record(registry, log, placement)
-    require_in_force(record, datetime.now(UTC) if at is None else at)
+    require_in_force(record, present(log.entries()) if at is None else at)
     checked_model(registry, record)
     return record
 
@@ -66,7 +68,7 @@ def find_promoted(
 
     Raises:
         RequestError: it never was.
-        RegistryContentError, EvidenceError: as `resolve`.
+        RegistryContentError, EvidenceError, DeniedError: as `resolve`.
     """
     history = current_history(registry, log)
     placed = [one for one in history.everything() if (one.name, one.manifest) == (name, manifest)]
@@ -79,7 +81,7 @@ def find_promoted(
     latest = max(placed, key=lambda one: one.entry)
     require_usable(history, latest.subject)
     record = checked_record(registry, log, latest)
-    require_in_force(record, datetime.now(UTC) if at is None else at)
+    require_in_force(record, present(log.entries()) if at is None else at)
     return record
 
 

@@ -144,6 +144,19 @@ def test_attack_clock_set_back(site: Organisation) -> None:
     assert site.airlock("registry", "resolve", "tiny/good", "--stage", "staging").code != ExitCode.YES
 
 
+def test_attack_clock_set_back_for_an_emergency_that_has_ended(site: Organisation) -> None:
+    """What a stage holds is answered, and put back, as of no moment before the log's newest."""
+    site.promote_with_everyone()
+    stage = ("--stage", "staging")
+    assert site.airlock("registry", "resolve", "tiny/good", *stage).code == ExitCode.YES
+    set_back(site, timedelta(days=1))
+    why = ("--reason", "back", "--key", site.key("ben"))
+    for command in (("registry", "resolve", "tiny/good", *stage), ("rollback", "tiny/good", *stage, *why)):
+        ran = site.airlock(*command)
+        assert ran.code == ExitCode.DENIED
+        assert "the clock was set back" in ran.stderr
+
+
 def test_a_look_ahead_before_the_newest_entry_is_a_look_back(site: Organisation) -> None:
     set_back(site, timedelta(minutes=4))  # a correction that nobody needs to look at
     refused = gate(site, "--at", (datetime.now(UTC) + timedelta(minutes=2)).isoformat())
