@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from pipeline.cli.opened_key import KEY_HELP, opened_key
 from pipeline.cli.output import ExitCode, Output
 
 HELP = "let nobody resolve, pull or promote a checkpoint any more"
@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_operator_arguments(parser: argparse.ArgumentParser) -> None:
     """Who acts on the registry, and why."""
     parser.add_argument("--reason", required=True, metavar="TEXT", help="why; kept in the log for good")
-    parser.add_argument("--key", required=True, type=Path, metavar="K", help="your private key")
+    parser.add_argument("--key", required=True, metavar="K", help=KEY_HELP)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
@@ -27,20 +27,20 @@ def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     from datetime import UTC, datetime
 
     from pipeline.digests import parse_digest
-    from pipeline.keys import load_signing_key
     from pipeline.registry import open_registry
     from pipeline.registry.operations import Operator, revoke
     from pipeline.workplace import open_workplace
 
     place = open_workplace(arguments.site)
-    revocation = revoke(
-        parse_digest(arguments.checkpoint),
-        reason=arguments.reason,
-        operator=Operator(load_signing_key(arguments.key), place.key, place.site),
-        registry=open_registry(place.site),
-        log=place.log,
-        at=datetime.now(UTC),
-    )
+    with opened_key(arguments.key) as key:
+        revocation = revoke(
+            parse_digest(arguments.checkpoint),
+            reason=arguments.reason,
+            operator=Operator(key, place.key, place.site),
+            registry=open_registry(place.site),
+            log=place.log,
+            at=datetime.now(UTC),
+        )
     document = {
         "checkpoint": revocation.subject,
         "reason": revocation.reason,

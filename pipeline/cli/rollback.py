@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from pipeline.cli.opened_key import opened_key
 from pipeline.cli.output import ExitCode, Output
 from pipeline.cli.revoke import add_operator_arguments
 
@@ -21,23 +22,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> ExitCode:
     """Roll back, and print what the stage holds now."""
     from pipeline.digests import parse_digest
-    from pipeline.keys import load_signing_key
     from pipeline.moment import present
     from pipeline.registry import open_registry
     from pipeline.registry.operations import Operator, roll_back
     from pipeline.workplace import open_workplace
 
     place = open_workplace(arguments.site)
-    record = roll_back(
-        arguments.name,
-        stage=arguments.stage,
-        reason=arguments.reason,
-        operator=Operator(load_signing_key(arguments.key), place.key, place.site),
-        registry=open_registry(place.site),
-        log=place.log,
-        at=present(place.log.entries()),
-        to=None if arguments.to is None else parse_digest(arguments.to),
-    )
+    with opened_key(arguments.key) as key:
+        record = roll_back(
+            arguments.name,
+            stage=arguments.stage,
+            reason=arguments.reason,
+            operator=Operator(key, place.key, place.site),
+            registry=open_registry(place.site),
+            log=place.log,
+            at=present(place.log.entries()),
+            to=None if arguments.to is None else parse_digest(arguments.to),
+        )
     document = {
         "name": record.name,
         "stage": record.stage,

@@ -14,7 +14,7 @@ from pipeline.attestations import attest
 from pipeline.audit import AuditLog, Head
 from pipeline.digests import Digest, sha256
 from pipeline.errors import ApprovalError, PromotionError, RequestError
-from pipeline.keys import SigningKey
+from pipeline.keys import MessageSigner, SigningKey
 from pipeline.registry import interface as kinds
 from pipeline.registry.consume import checked_record, require_in_force, require_usable
 from pipeline.registry.history import REVOKED, History, Placement, Revocation
@@ -32,7 +32,7 @@ ROLLBACK_TYPE = "urn:airlock:rollback:v1"
 class Operator:
     """Who acts: a person's key, and the pipeline's, which signs what becomes of it."""
 
-    person: SigningKey
+    person: MessageSigner
     pipeline: SigningKey
     site: Site
 

@@ -306,6 +306,19 @@ def test_an_approval_with_a_key_on_a_token(judged: Organisation, token: Token, t
     assert organisation.promote().code == ExitCode.YES
 
 
+def test_a_revocation_with_a_key_on_a_token(judged: Organisation, token: Token, tmp_path: Path) -> None:
+    organisation = judged.copied(tmp_path / "site")
+    organisation.promote_with_everyone()
+    organisation.airlock("keys", "public", token.uri("p256"), organisation.root / "keys" / "token.pub")
+    _replace_ana(organisation, '[people.ana]\npublic_key = "keys/token.pub"\nroles = ["compliance"]\n')
+    where = ("registry", "resolve", "tiny/good", "--stage", "staging")
+    checkpoint = json.loads(organisation.airlock(*where, json=True).stdout)["checkpoint"]
+    why = ("--reason", "it leaks", "--key", token.uri("p256"))
+    revoked = organisation.airlock("revoke", checkpoint, *why)
+    assert revoked.code == ExitCode.YES, revoked.stderr
+    assert "it leaks" in organisation.airlock(*where).stderr
+
+
 def test_attack_a_token_and_a_file_with_one_key_as_two_people(
     judged: Organisation, token: Token, tmp_path: Path
 ) -> None:
