@@ -151,8 +151,10 @@ class CheckpointStore:
 
     def _remove_abandoned(self) -> None:
         for path in self.root.glob(f"{_INCOMING}*"):
-            with contextlib.suppress(BlockingIOError), _locked(path, fcntl.LOCK_NB):  # else its process is alive
-                remove_tree(path)
+            # One that is locked has a living process; one that is gone has just been given its place, or been removed.
+            with contextlib.suppress(BlockingIOError, FileNotFoundError), _locked(path, fcntl.LOCK_NB):
+                if path.exists():
+                    remove_tree(path)
 
 
 @contextlib.contextmanager
