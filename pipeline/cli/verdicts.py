@@ -53,7 +53,7 @@ def to_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
 
 def to_text(judged: Sequence[Judged]) -> str:
     """A table of the candidates; below it what stands against each that may not go on, and what became of waivers."""
-    width = max(len(item.candidate.name) for item in judged)
+    width = max(len("CANDIDATE"), *(len(item.candidate.name) for item in judged))
     lines = [*heading(judged[0]), f"{'CANDIDATE':{width}}  {'VERDICT':12}  BECAUSE"]
     lines += [f"{item.candidate.name:{width}}  {_verdict(item):12}  {because(item)}" for item in judged]
     return "\n".join([*lines, objections(judged), *_waivers(judged)]).rstrip()
